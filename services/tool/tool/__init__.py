@@ -1,0 +1,1 @@
+"""Tools: definitions and their execution."""

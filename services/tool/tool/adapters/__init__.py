@@ -1,0 +1,1 @@
+"""How tools of each kind are executed."""

@@ -1,0 +1,1 @@
+"""Plain Python: what tools are, how arguments become requests, and what can go wrong."""

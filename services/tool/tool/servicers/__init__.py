@@ -1,0 +1,1 @@
+"""The RPCs of the tool service: unpack, acquire, call, pack."""
