@@ -1,0 +1,1 @@
+"""Plain Python: ids, errors and the rules of conversations."""

@@ -1,0 +1,12 @@
+"""Where a message stands; the names are those of MessageState without its prefix."""
+
+IN_PROGRESS = "IN_PROGRESS"
+REQUIRES_ACTION = "REQUIRES_ACTION"
+COMPLETED = "COMPLETED"
+FAILED = "FAILED"
+CANCELLED = "CANCELLED"
+
+OPEN_STATES = (IN_PROGRESS, REQUIRES_ACTION)
+
+USER = "USER"
+ASSISTANT = "ASSISTANT"

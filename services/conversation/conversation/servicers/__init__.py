@@ -1,0 +1,1 @@
+"""The RPCs of the conversation service: unpack, acquire, call, pack."""
