@@ -117,7 +117,9 @@ def _shrink(descriptors: Path) -> None:
 def _changes(fresh: Path) -> Iterator[Path]:
     """Yield the paths below proto/gen that are new, different, or no longer generated."""
     wanted = {path.relative_to(fresh) for path in fresh.rglob("*") if path.is_file()}
-    present = {path.relative_to(OUTPUT) for path in OUTPUT.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    present = {
+        path.relative_to(OUTPUT) for path in OUTPUT.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    }
     for path in sorted(wanted | present):
         if path not in wanted or path not in present or (fresh / path).read_bytes() != (OUTPUT / path).read_bytes():
             yield path

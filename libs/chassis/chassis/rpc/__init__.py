@@ -1,0 +1,1 @@
+"""gRPC between the processes of the fleet: who calls, what they may, and how failures travel."""
