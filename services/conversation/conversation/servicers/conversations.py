@@ -61,7 +61,7 @@ class Conversations(ConversationServiceServicer):
     async def UpdateConversation(self, request: pb.UpdateConversationRequest, context: Any) -> pb.Conversation:
         changes = masked(request.conversation, request.update_mask, allowed=("title", "archived"))
         async with self._acquire() as work:
-            row = await conversations.update(work, ids.CONVERSATION.parse(request.id), **changes)
+            row = await conversations.update(work, ids.CONVERSATION.parse(request.conversation.id), **changes)
             return work.reply(convert.conversation(row))
 
     async def DeleteConversation(self, request: pb.DeleteConversationRequest, context: Any) -> Empty:

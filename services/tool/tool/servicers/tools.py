@@ -53,7 +53,7 @@ class Tools(ToolServiceServicer):
         disabled = request.tool.disabled if "disabled" in given else None
         changes = {name: convert.definition_field(request.tool, name) for name in given if name != "disabled"}
         async with self._acquire() as work:
-            row = await tools.update(work, ids.TOOL.parse(request.id), changes=changes, disabled=disabled)
+            row = await tools.update(work, ids.TOOL.parse(request.tool.id), changes=changes, disabled=disabled)
             return work.reply(convert.tool(row))
 
     async def DeleteTool(self, request: pb.DeleteToolRequest, context: Any) -> Empty:

@@ -200,14 +200,11 @@ class UpdateConversationRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
     CONVERSATION_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    """"conv_" and 26 characters."""
     @_builtins.property
     def conversation(self) -> Global___Conversation:
-        """The new values of the fields that `update_mask` names: `title`, `archived`."""
+        """Its `id` names it; the rest are the new values of the fields that `update_mask` names: `title`, `archived`."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
@@ -216,13 +213,12 @@ class UpdateConversationRequest(_message.Message):
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
         conversation: Global___Conversation | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "id", b"id", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

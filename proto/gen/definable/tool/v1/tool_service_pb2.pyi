@@ -391,14 +391,11 @@ class UpdateToolRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
     TOOL_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    """"tool_" and 26 characters."""
     @_builtins.property
     def tool(self) -> Global___Tool:
-        """The new values of the fields that `update_mask` names."""
+        """Its `id` names it; the rest are the new values of the fields that `update_mask` names."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
@@ -407,13 +404,12 @@ class UpdateToolRequest(_message.Message):
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
         tool: Global___Tool | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["tool", b"tool", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "tool", b"tool", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tool", b"tool", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

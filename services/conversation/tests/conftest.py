@@ -1,0 +1,3 @@
+"""Fixtures of the conversation service's tests."""
+
+pytest_plugins = ["chassis.testing.plugin"]
