@@ -1,0 +1,1 @@
+"""Organizations, members, roles, audit, jobs and budgets."""

@@ -1,0 +1,1 @@
+"""How org reaches its peers, and what rings when the feed grows."""

@@ -1,0 +1,1 @@
+"""What organizations, roles, feeds and budgets are, in plain Python."""
