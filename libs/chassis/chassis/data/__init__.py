@@ -1,0 +1,1 @@
+"""Postgres: engines by role, tenant-scoped repositories, units of work, migrations."""

@@ -1,0 +1,1 @@
+"""Facts between services, and work that outlives its call: outbox, consumers, jobs."""

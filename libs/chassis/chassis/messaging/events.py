@@ -1,0 +1,179 @@
+"""Events: facts in the past tense, in an envelope that says who, where and about what.
+
+On the wire they are CloudEvents 1.0 in binary mode: the envelope in `ce-…` headers, the protobuf message as the data.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from typing import TypeVar, cast
+from urllib.parse import quote, unquote
+from uuid import UUID
+
+import orjson
+from google.protobuf import symbol_database
+from google.protobuf.message import Message
+
+from chassis.ids import ORGANIZATION, USER
+from chassis.rpc.caller import Actor
+from definable.jobs.v1 import events_pb2 as job_events
+from definable.options.v1 import options_pb2
+
+SUBJECT_ROOT = "definable"
+E = TypeVar("E", bound=Message)
+
+JOB_SUBJECTS: Mapping[type[Message], str] = {
+    job_events.JobQueued: "queued",
+    job_events.JobProgressed: "progressed",
+    job_events.JobFinished: "finished",
+}
+
+
+class NotAnEvent(TypeError):
+    """The message type has no subject: `option (definable.options.v1.event) = {subject: …}` is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What is known of every event, whatever its message is."""
+
+    event_id: UUID
+    subject: str
+    """The fact's name: "definable.kb.document.indexed.v1"."""
+    time: datetime
+    organization_id: UUID | None = None
+    actor: Actor = field(default_factory=lambda: Actor("", ""))
+    """Whoever caused it. Of `principal_id` and `end_user` nothing travels, except that a user is its own principal."""
+    request_id: str = ""
+    client_address: str = ""
+    target: str = ""
+    """Id of the resource that changed."""
+    before_digest: str = ""
+    after_digest: str = ""
+    revision: int = 0
+    """Rises with each change of the target; 0 where nobody counts. Consumers keep the highest."""
+    traceparent: str = ""
+    message_type: str = ""
+    """Full name of the protobuf message: "definable.kb.v1.DocumentIndexed"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One delivery of an event to one consumer; `message` is None where its type is not known here."""
+
+    envelope: Envelope
+    payload: bytes
+    message: Message | None = None
+    consumer: str = ""
+    """Name of the consumer, the key of its inbox."""
+    attempt: int = 1
+
+    def of(self, kind: type[E]) -> E:
+        """Return the message as the type that it is. Raises TypeError when it is another."""
+        if not isinstance(self.message, kind):
+            raise TypeError(f"{self.envelope.subject} is not a {kind.DESCRIPTOR.full_name}")
+        return self.message
+
+
+@cache
+def subject_of(kind: type[Message], *, service: str = "") -> str:
+    """Return the subject of an event type; those of jobs depend on the service.
+
+    Raises NotAnEvent.
+    """
+    if kind in JOB_SUBJECTS:
+        return f"{SUBJECT_ROOT}.{service}.job.{JOB_SUBJECTS[kind]}.v1"
+    subject = kind.DESCRIPTOR.GetOptions().Extensions[options_pb2.event].subject
+    if not subject:
+        raise NotAnEvent(kind.DESCRIPTOR.full_name)
+    return str(subject)
+
+
+def producer_of(subject: str) -> str:
+    """Return the service that a subject belongs to."""
+    return subject.split(".")[1]
+
+
+def stream_name(service: str) -> str:
+    """Return the name of the stream that a service declares."""
+    return f"{SUBJECT_ROOT}_{service}"
+
+
+def digest(organization_id: UUID | None, content: Mapping[str, object] | None) -> str:
+    """Return a digest of a resource's content that means nothing in another organization; empty for None.
+
+    Equal content has equal digests whatever the order of its keys.
+    """
+    if content is None:
+        return ""
+    canonical = orjson.dumps(content, option=orjson.OPT_SORT_KEYS, default=str)
+    key = organization_id.bytes if organization_id else SUBJECT_ROOT.encode()
+    return hmac.digest(key, canonical, "sha256").hex()
+
+
+def to_headers(envelope: Envelope) -> dict[str, str]:
+    """Return the CloudEvents headers of an event, values percent-encoded where they are not plain ASCII."""
+    organization = ORGANIZATION.show(envelope.organization_id) if envelope.organization_id else ""
+    attributes = {
+        "ce-specversion": "1.0",
+        "ce-id": str(envelope.event_id),
+        "ce-source": f"/{SUBJECT_ROOT}/{producer_of(envelope.subject)}",
+        "ce-type": envelope.subject,
+        "ce-time": envelope.time.isoformat(),
+        "ce-subject": envelope.target,
+        "ce-organizationid": organization,
+        "ce-actor": envelope.actor.subject,
+        "ce-actorkind": envelope.actor.kind,
+        "ce-requestid": envelope.request_id,
+        "ce-clientaddress": envelope.client_address,
+        "ce-beforedigest": envelope.before_digest,
+        "ce-afterdigest": envelope.after_digest,
+        "ce-revision": str(envelope.revision),
+        "ce-messagetype": envelope.message_type,
+        "traceparent": envelope.traceparent,
+    }
+    encoded = {name: quote(value, safe="/:.+,;=@_-") for name, value in attributes.items() if value}
+    return {**encoded, "content-type": "application/protobuf"}
+
+
+def from_headers(headers: Mapping[str, str]) -> Envelope:
+    """Return the envelope in CloudEvents headers. Raises ValueError or KeyError when they are not ours."""
+    values = {name.lower(): unquote(value) for name, value in headers.items()}
+    organization = values.get("ce-organizationid", "")
+    return Envelope(
+        event_id=UUID(values["ce-id"]),
+        subject=values["ce-type"],
+        time=datetime.fromisoformat(values["ce-time"]),
+        organization_id=ORGANIZATION.parse(organization) if organization else None,
+        actor=actor_of(values.get("ce-actor", ""), values.get("ce-actorkind", "")),
+        request_id=values.get("ce-requestid", ""),
+        client_address=values.get("ce-clientaddress", ""),
+        target=values.get("ce-subject", ""),
+        before_digest=values.get("ce-beforedigest", ""),
+        after_digest=values.get("ce-afterdigest", ""),
+        revision=int(values.get("ce-revision", "0")),
+        traceparent=values.get("traceparent", ""),
+        message_type=values.get("ce-messagetype", ""),
+    )
+
+
+def actor_of(subject: str, kind: str) -> Actor:
+    """Return the actor that an envelope names."""
+    return Actor(subject, kind, USER.parse(subject) if kind == "user" else None)
+
+
+def message_class(full_name: str) -> type[Message] | None:
+    """Return the class of a message by its full name, None when its module has not been imported."""
+    try:
+        return cast("type[Message]", symbol_database.Default().GetSymbol(full_name))
+    except KeyError:
+        return None
+
+
+def types_by_subject(kinds: Iterable[type[Message]]) -> dict[str, type[Message]]:
+    """Return event types by their subjects; job events are not among them, since their subjects name a service."""
+    return {subject_of(kind): kind for kind in kinds}
