@@ -1,7 +1,7 @@
 """Settings: one class a process, read from the environment under one prefix, checked at start.
 
-`KB_DATABASE__HOST` is `settings.database.host` of a class with the prefix `KB_`. Secrets are `SecretStr`, so that no log
-and no traceback shows them.
+`KB_DATABASE__HOST` is `settings.database.host` of a class with the prefix `KB_`. Secrets are `SecretStr`, so that no
+log and no traceback shows them.
 """
 
 import re

@@ -11,7 +11,6 @@ from uuid import UUID
 from chassis.errors import CredentialMissing
 from definable.options.v1.options_pb2 import Rank
 
-
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -123,6 +122,8 @@ class CallContext:
     if_match: str = ""
     """The etag that the client expects, without quotes; empty when it expects none."""
     traceparent: str = ""
+    is_key_reserved: bool = False
+    """Set by the first unit of work of the call, which reserves the idempotency key."""
     is_reply_stored: bool = False
     """Set by the unit of work that committed the reply of an idempotent call together with its effect."""
 
