@@ -1,0 +1,227 @@
+"""A server program that runs for one data folder, found again by the pid it was started with."""
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sysconfig
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import ClassVar, Self
+
+import psutil
+
+from chassis.servers.ports import free_ports, is_free
+
+
+class ServerFailed(RuntimeError):
+    """A server did not start, or did not stop; the message ends with the tail of its log."""
+
+
+@dataclass(frozen=True)
+class _State:
+    pid: int | None = None
+    create_time: float = 0.0  # seconds since the epoch, as the system tells it
+    ports: dict[str, int] = field(default_factory=dict)
+
+
+class EmbeddedServer(ABC):
+    """A server program, its data folder and its ports on the loopback interface.
+
+    The folder keeps the data, the credentials (readable by the owner only), the log and the pid. Several instances may
+    name the same folder: they are the same server. `durable=False` trades the data's safety in a crash for speed.
+    """
+
+    name: ClassVar[str]
+    extra_ports: ClassVar[Sequence[str]] = ()
+    """Ports beside the main one that the program needs."""
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    start_timeout_seconds: ClassVar[float] = 60.0
+
+    def __init__(self, folder: Path, *, port: int | None = None, durable: bool = True) -> None:
+        self.folder = folder.absolute()
+        self.durable = durable
+        self._wanted_port = port
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        """Start the program, or take over the one that runs for the folder; return when it answers.
+
+        Raises ServerFailed when it ends instead, when its port is taken, or after a minute.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self.is_running():
+            self._wait_until_ready()
+            return self
+        for attempts_left in (2, 1, 0):
+            try:
+                self._launch()
+                self._wait_until_ready()
+                break
+            except ServerFailed:
+                self.kill()
+                # A free port can be taken by another process before the program binds it: choose others.
+                if self._wanted_port is not None or not attempts_left:
+                    raise
+                self._forget_ports()
+        return self
+
+    def stop(self, *, timeout_seconds: float = 30.0) -> None:
+        """End the program gracefully, by its own pid; killed when it takes longer than the timeout."""
+        self._end(self.stop_signal, timeout_seconds)
+
+    def kill(self) -> None:
+        """End the program and its children at once, as a crash would."""
+        self._end(signal.SIGKILL, 10.0)
+
+    def is_running(self) -> bool:
+        """Say whether the program that was started for the folder still runs."""
+        return self._running_process() is not None
+
+    @property
+    def pid(self) -> int | None:
+        """The running program's process id."""
+        process = self._running_process()
+        return None if process is None else process.pid
+
+    @property
+    def port(self) -> int:
+        """The main port; known once the server was started."""
+        return self.ports["main"]
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """All ports by name."""
+        return self._state().ports
+
+    @property
+    def log_file(self) -> Path:
+        """What the program wrote to stdout and stderr."""
+        return self.folder / "server.log"
+
+    @abstractmethod
+    def _prepare(self, ports: Mapping[str, int]) -> None:
+        """Write what the program needs before it starts."""
+
+    @abstractmethod
+    def _command(self, ports: Mapping[str, int]) -> Sequence[str]:
+        """Return the program and its arguments."""
+
+    @abstractmethod
+    def _is_ready(self) -> bool:
+        """Say whether the program answers as its clients need."""
+
+    def _secret(self, name: str) -> str:
+        """Return the folder's secret of that name, made when first asked for."""
+        file = self.folder / "secrets.json"
+        known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+        if name not in known:
+            known[name] = secrets.token_hex(24)
+            write_private(file, json.dumps(known))
+        return known[name]
+
+    def _launch(self) -> None:
+        ports = self._choose_ports()
+        self._prepare(ports)
+        with self.log_file.open("ab") as log:
+            self._child = subprocess.Popen(
+                self._command(ports),
+                cwd=self.folder,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        started = psutil.Process(self._child.pid).create_time()
+        self._save(_State(pid=self._child.pid, create_time=started, ports=dict(ports)))
+
+    def _environment(self) -> Mapping[str, str]:
+        return {**os.environ, "HOME": str(self.folder)}
+
+    def _choose_ports(self) -> Mapping[str, int]:
+        if self._wanted_port is not None and not is_free(self._wanted_port):
+            raise ServerFailed(f"{self.name}: port {self._wanted_port} is taken by another process")
+        names = ("main", *self.extra_ports)
+        fresh = dict(zip(names, free_ports(len(names)), strict=True))
+        kept = {name: port for name, port in self.ports.items() if name in fresh and is_free(port)}
+        wanted = {} if self._wanted_port is None else {"main": self._wanted_port}
+        return fresh | kept | wanted
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + self.start_timeout_seconds
+        while not self._is_ready():
+            if not self.is_running():
+                raise ServerFailed(f"{self.name} ended while it started:\n{self._log_tail()}")
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"{self.name} did not answer in time:\n{self._log_tail()}")
+            time.sleep(0.02)
+
+    def _end(self, signal_number: signal.Signals, timeout_seconds: float) -> None:
+        process = self._running_process()
+        if process is not None:
+            family = [process, *process.children(recursive=True)]
+            for member in family if signal_number == signal.SIGKILL else [process]:
+                send(member, signal_number)
+            _, alive = psutil.wait_procs(family, timeout=timeout_seconds)
+            for member in alive:
+                send(member, signal.SIGKILL)
+            psutil.wait_procs(alive, timeout=10)
+        if self._child is not None:
+            self._child.wait(timeout=10)
+            self._child = None
+        self._save(_State(ports=dict(self.ports)))
+
+    def _running_process(self) -> psutil.Process | None:
+        state = self._state()
+        if state.pid is None:
+            return None
+        try:
+            process = psutil.Process(state.pid)
+            # Another process may have been given the pid since: the start time tells them apart.
+            same = abs(process.create_time() - state.create_time) < 1.0
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.NoSuchProcess:
+            return None
+
+    def _forget_ports(self) -> None:
+        self._save(_State())
+
+    def _state(self) -> _State:
+        file = self.folder / "state.json"
+        return _State(**json.loads(file.read_text())) if file.exists() else _State()
+
+    def _save(self, state: _State) -> None:
+        if self.folder.exists():
+            write_private(self.folder / "state.json", json.dumps(asdict(state)))
+
+    def _log_tail(self) -> str:
+        return self.log_file.read_text(errors="replace")[-2000:] if self.log_file.exists() else ""
+
+
+def program(name: str) -> str:
+    """Return the path of a program that a wheel put beside the interpreter."""
+    path = Path(sysconfig.get_path("scripts")) / name
+    if not path.exists():
+        raise ServerFailed(f"{name} is not installed: install definable-chassis[servers]")
+    return str(path)
+
+
+def send(process: psutil.Process, signal_number: signal.Signals) -> None:
+    """Send a signal to a process that may have ended meanwhile."""
+    try:
+        process.send_signal(signal_number)
+    except psutil.NoSuchProcess:
+        return
+
+
+def write_private(file: Path, text: str) -> None:
+    """Replace a file in one step, readable by its owner only."""
+    draft = file.with_suffix(f".{os.getpid()}.new")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+        stream.write(text)
+    draft.replace(file)
