@@ -6,6 +6,7 @@ from typing import Literal
 
 from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.data.database import etag
 from chassis.errors import ValidationFailed, Violation
@@ -23,7 +24,8 @@ from org import models
 from org.domain import ids, roles
 from org.domain.ports import Profile
 from org.domain.roles import BuiltInRole
-from org.repositories import MembershipRow, UsageSum
+from org.repositories.organizations import MembershipRow
+from org.repositories.usage import UsageSum
 
 _DIMENSIONS = {
     UsageDimension.USAGE_DIMENSION_DAY: "day",
@@ -40,8 +42,8 @@ def organization(row: models.Organization, *, caller_role: str = "") -> Organiza
         display_name=row.display_name,
         slug=row.slug,
         caller_role=caller_role,
-        create_time=row.create_time,
-        update_time=row.update_time,
+        create_time=_time(row.create_time),
+        update_time=_time(row.update_time),
         etag=etag(row),
     )
 
@@ -53,8 +55,8 @@ def listed_organization(row: MembershipRow) -> Organization:
         display_name=row.display_name,
         slug=row.slug,
         caller_role=row.role,
-        create_time=row.create_time,
-        update_time=row.update_time,
+        create_time=_time(row.create_time),
+        update_time=_time(row.update_time),
         etag=etag(row),
     )
 
@@ -90,8 +92,8 @@ def member(row: models.Member, profile: Profile | None) -> Member:
         display_name=profile.display_name if profile else "",
         email=profile.email if profile else "",
         role=row.role,
-        create_time=row.create_time,
-        update_time=row.update_time,
+        create_time=_time(row.create_time),
+        update_time=_time(row.update_time),
         etag=etag(row),
     )
 
@@ -116,7 +118,7 @@ def audit_entry(row: models.AuditEntry) -> AuditEntry:
     """Show an entry of the audit log."""
     return AuditEntry(
         id=ids.AUDIT_ENTRY.show(row.id),
-        time=row.time,
+        time=_time(row.time),
         actor=row.actor,
         actor_kind=row.actor_kind,
         subject=row.subject,
@@ -135,7 +137,7 @@ def feed_event(row: models.FeedEntry) -> FeedEvent:
         seq=row.sequence,
         type=row.subject,
         data=_struct(row.data),
-        time=row.time,
+        time=_time(row.time),
         target=row.target,
         actor=row.actor,
     )
@@ -154,9 +156,9 @@ def job(row: models.JobView) -> Job:
         progress_note=row.progress_note,
         error_reason=row.error_reason,
         error_message=row.error_message,
-        create_time=row.create_time,
-        start_time=row.start_time,
-        end_time=row.end_time,
+        create_time=_time(row.create_time),
+        start_time=_time(row.start_time),
+        end_time=_time(row.end_time),
     )
 
 
@@ -183,14 +185,25 @@ def dimensions(asked: Sequence[UsageDimension.ValueType]) -> frozenset[str]:
     return frozenset(_DIMENSIONS[dimension] for dimension in asked)
 
 
-def moment(request: ListAuditEntriesRequest | ListUsageRequest, field: Literal["start_time", "end_time"]) -> datetime | None:
+def moment(
+    request: ListAuditEntriesRequest | ListUsageRequest, field: Literal["start_time", "end_time"]
+) -> datetime | None:
     """Read a time of a request; None when it was not given. Raises ValidationFailed for one that no calendar has."""
     if not request.HasField(field):
         return None
     try:
-        return getattr(request, field).ToDatetime(tzinfo=UTC)
+        time: Timestamp = getattr(request, field)
+        return time.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise ValidationFailed(violations=[Violation(field, "must be a time", "timestamp")]) from error
+
+
+def _time(moment: datetime | None) -> Timestamp | None:
+    if moment is None:
+        return None
+    shown = Timestamp()
+    shown.FromDatetime(moment)
+    return shown
 
 
 def _struct(data: models.Json) -> Struct:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from uuid import UUID
 
@@ -10,7 +10,7 @@ import asyncpg
 import structlog
 
 from chassis.data.database import Database
-from org.repositories import FEED_CHANNEL
+from org.repositories.feed import FEED_CHANNEL
 
 log = structlog.get_logger(__name__)
 
@@ -29,10 +29,8 @@ class EventRing:
 
     async def wait(self, *, at_most: timedelta) -> None:
         """Return when the bell rang since the last call, or after `at_most`."""
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._rung.wait(), at_most.total_seconds())
-        except TimeoutError:
-            pass
         self._rung.clear()
 
 
@@ -79,7 +77,5 @@ class PostgresBell:
 
 
 async def _wait(stop: asyncio.Event, at_most: timedelta) -> None:
-    try:
+    with suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), at_most.total_seconds())
-    except TimeoutError:
-        pass

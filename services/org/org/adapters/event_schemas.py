@@ -21,14 +21,16 @@ class EventSchemas:
         for file in descriptors.file:
             pool.Add(file)
         names = dict(_subjects(descriptors))
-        self._by_subject = {subject: GetMessageClass(pool.FindMessageTypeByName(name)) for subject, name in names.items()}
+        self._by_subject = {
+            subject: GetMessageClass(pool.FindMessageTypeByName(name)) for subject, name in names.items()
+        }
         self._jobs = {
             fact: GetMessageClass(pool.FindMessageTypeByName(f"definable.jobs.v1.{name}"))
             for fact, name in _JOB_EVENTS.items()
         }
 
     def fields(self, subject: str, payload: bytes) -> dict[str, object]:
-        """Read the fields of an event, by name; nothing for a subject that is not known or bytes that are not its message.
+        """Read the fields of an event, by name; nothing when the subject or the bytes are not understood.
 
         Whole numbers are numbers, times are RFC 3339, enums are names. Fields of a newer release are left out.
         """

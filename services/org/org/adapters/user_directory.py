@@ -35,7 +35,7 @@ class AuthUserDirectory:
         try:
             async with self._peers.as_service(organization_id):
                 stub = self._peers.stub(UserDirectoryServiceStub, "auth")
-                answer = await stub.GetUsers(GetUsersRequest(ids=[USER.show(id) for id in user_ids]))
+                answer = await stub.GetUsers(GetUsersRequest(ids=[USER.show(user_id) for user_id in user_ids]))
         except (Unavailable, CallTimedOut) as error:
             log.warning("users_not_named", reason=error.reason)
             return {}

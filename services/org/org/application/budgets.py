@@ -23,7 +23,6 @@ async def reserve(
         agent_id=agent_id,
         amount_nano_usd=amount_nano_usd,
         ttl=min(ttl, LONGEST_HOLD) if ttl > timedelta(0) else USUAL_HOLD,
-        now=work.now(),
     )
     if granted is None:
         raise BudgetReservationClosed()

@@ -38,9 +38,7 @@ async def record(work: OrgUnitOfWork, fact: Fact) -> int:
     return sequence
 
 
-async def read(
-    work: OrgUnitOfWork, *, after: int, type_prefix: str, limit: int
-) -> Sequence[models.FeedEntry]:
+async def read(work: OrgUnitOfWork, *, after: int, type_prefix: str, limit: int) -> Sequence[models.FeedEntry]:
     """Read events after a sequence, oldest first. Raises FeedSequenceExpired when some of them are gone.
 
     After 0 means "everything that is kept" and is never refused.

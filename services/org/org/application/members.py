@@ -1,7 +1,7 @@
 """Who belongs to the organization, and in which role.
 
-Every change holds the organization's row, so changes of members happen one after the other and the owners counted are the owners
-there are.
+Every change holds the organization's row, so changes of members happen one after the other and the owners counted are
+the owners there are.
 """
 
 from uuid import UUID
@@ -58,15 +58,15 @@ async def add(work: OrgUnitOfWork, *, caller: Caller, user_id: UUID, role: str) 
         id=user_id, role=granted.name, rank=granted.rank, create_time=work.now(), update_time=work.now()
     )
     work.members.add(member)
-    event = MemberAdded(organization_id=ORGANIZATION.show(work.organization_id), user_id=USER.show(user_id), role=granted.name)
+    event = MemberAdded(
+        organization_id=ORGANIZATION.show(work.organization_id), user_id=USER.show(user_id), role=granted.name
+    )
     work.outbox.add(event, target=USER.show(user_id), after={"role": granted.name})
     await work.session.flush()
     return member
 
 
-async def change_role(
-    work: OrgUnitOfWork, *, caller: Caller, user_id: UUID, role: str
-) -> models.Member:
+async def change_role(work: OrgUnitOfWork, *, caller: Caller, user_id: UUID, role: str) -> models.Member:
     """Give a member another role.
 
     Raises MemberNotFound, RoleUnknown, MemberAboveOwnRank, RoleAboveOwnRank, LastOwner and EtagMismatch.

@@ -8,7 +8,7 @@ from chassis.ids import ORGANIZATION, USER
 from definable.org.v1.events_pb2 import MemberAdded, OrganizationCreated, OrganizationUpdated
 from org import models
 from org.domain import roles, slugs
-from org.domain.errors import OrganizationIdTaken, OrganizationNotFound, OrganizationSlugTaken, FieldCannotBeEmpty
+from org.domain.errors import FieldCannotBeEmpty, OrganizationIdTaken, OrganizationNotFound, OrganizationSlugTaken
 from org.unit_of_work import OrgUnitOfWork
 
 UPDATABLE = ("display_name", "slug")
@@ -39,7 +39,7 @@ async def provision(work: OrgUnitOfWork, *, owner_id: UUID, display_name: str) -
 async def found(work: OrgUnitOfWork, *, owner_id: UUID, display_name: str, slug: str) -> models.Organization:
     """Create the organization of the unit of work with its first owner.
 
-    Without a slug one is made from the name. Raises OrganizationSlugTaken for a given slug that another organization has.
+    Without a slug one is made from the name. Raises OrganizationSlugTaken when another organization has the given slug.
     """
     organization = await _insert(work, owner_id=owner_id, display_name=display_name, slug=slug)
     owner = roles.role_named(roles.OWNER)
@@ -72,7 +72,8 @@ async def update(work: OrgUnitOfWork, *, changes: Mapping[str, str]) -> models.O
     before = _state(organization)
     organization.display_name = changes.get("display_name", organization.display_name)
     organization.update_time = work.now()
-    await work.organizations.rename_slug(organization, changes.get("slug", organization.slug))
+    organization.slug = changes.get("slug", organization.slug)
+    await work.session.flush()
     shown = ORGANIZATION.show(work.organization_id)
     event = OrganizationUpdated(organization_id=shown, changed_fields=sorted(changes))
     work.outbox.add(event, target=shown, before=before, after=_state(organization), revision=organization.revision)

@@ -2,9 +2,9 @@
 
 from datetime import datetime, timedelta
 
-from chassis.data.pagination import decode_token, encode_token, fingerprint, page_limit
+from chassis.data.pagination import decode_token, encode_token, page_limit
 from org.domain.errors import UsagePeriodInvalid
-from org.repositories import UsageSum
+from org.repositories.usage import UsageSum
 from org.unit_of_work import OrgUnitOfWork
 
 LONGEST_PERIOD = timedelta(days=366)
@@ -30,16 +30,14 @@ async def add_up(
     if not timedelta(0) < end - start <= LONGEST_PERIOD:
         raise UsagePeriodInvalid()
     limit = page_limit(page_size)
-    bound_to = fingerprint(scope=work.organization_id.hex, filter_key=filter_key, order=())
+    bound_to = work.page_binding(filter_key, scope=work.organization_id)
     after = _position(page_token, bound_to=bound_to) if page_token else None
-    sums = await work.usage.sums(
-        dimensions=dimensions, start_time=start, end_time=end, after=after, limit=limit + 1
-    )
+    sums = await work.usage.sums(dimensions=dimensions, start_time=start, end_time=end, after=after, limit=limit + 1)
     if len(sums) <= limit:
         return sums, ""
     return sums[:limit], encode_token(bound_to, sums[limit - 1].position)
 
 
-def _position(page_token: str, *, bound_to: str) -> tuple[str, int, str, str, str]:
-    day, cost, model, agent_id, user_id = decode_token(page_token, bound_to=bound_to, length=5)
+def _position(page_token: str, *, bound_to: bytes) -> tuple[str, int, str, str, str]:
+    day, cost, model, agent_id, user_id = decode_token(page_token, bound_to=bound_to)
     return str(day), int(str(cost)), str(model), str(agent_id), str(user_id)

@@ -63,8 +63,8 @@ class Visibility:
 def visibility_of(subject: str, *, catalogue: Mapping[str, int], admin_rank: int) -> Visibility:
     """Say who sees an event: whoever may read the resource it is about.
 
-    An event about nothing that a permission of the catalogue reads is for readers of the audit log. An event about an owned
-    resource is for its actor, who still needs to be allowed to read such resources, and for holders of `….read_all`.
+    An event about nothing that a permission of the catalogue reads is for readers of the audit log. An event about an
+    owned resource is for its actor, if allowed to read such resources at all, and for holders of `….read_all`.
     """
     service, resource, fact = _parts(subject)
     if resource == "job":

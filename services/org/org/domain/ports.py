@@ -46,5 +46,3 @@ class Ring(Protocol):
     async def wait(self, *, at_most: timedelta) -> None:
         """Return when the bell rang since the last call, or after `at_most`."""
         ...
-
-

@@ -60,7 +60,8 @@ def check_may_touch(*, actor_rank: int, member_rank: int) -> None:
 def check_owner_remains(*, role: str, new_role: str | None, owner_count: int) -> None:
     """Raise LastOwner when the change (None is removal) takes the only owner away.
 
-    `owner_count` has to be counted under the organization's lock: two owners who demote each other at once would both see two.
+    `owner_count` has to be counted under the organization's lock: two owners who demote each other at once would both
+    see two.
     """
     if role == OWNER and new_role != OWNER and owner_count <= 1:
         raise LastOwner()

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Mapping
 from uuid import UUID
 
-from chassis.data.pagination import decode_token, encode_token, fingerprint, page_limit
+from chassis.data.pagination import decode_token, encode_token, page_limit
 from chassis.data.unit_of_work import Acquire
 from chassis.rpc.caller import Actor, Caller, current_caller
 from chassis.rpc.server import Context
@@ -34,17 +34,14 @@ class Events(EventServiceServicer):
 
     async def ListEvents(self, request: ListEventsRequest, context: Context) -> ListEventsResponse:
         caller = current_caller()
-        limit = page_limit(request.page_size)
-        organization_id = _organization_of(caller)
-        filter_key = f"events:{request.after}:{request.type_prefix}"
-        bound_to = fingerprint(scope=organization_id.hex, filter_key=filter_key, order=())
-        token = decode_token(request.page_token, bound_to=bound_to, length=1) if request.page_token else None
         async with self._acquire() as work:
+            bound_to = work.page_binding(f"events:{request.after}:{request.type_prefix}", scope=work.organization_id)
+            token = decode_token(request.page_token, bound_to=bound_to) if request.page_token else [request.after]
             page = await feed.page(
                 work,
-                after=int(str(token[0])) if token else request.after,
+                after=int(str(token[0])),
                 type_prefix=request.type_prefix,
-                limit=limit,
+                limit=page_limit(request.page_size),
                 is_visible=self._visible_to(caller),
             )
             last_seq = await work.feed.last_sequence()
@@ -72,7 +69,8 @@ class Events(EventServiceServicer):
             rule = visibility_of(entry.subject, catalogue=self._catalogue, admin_rank=ADMIN_RANK)
             if caller.may(rule.permission, rule.granted_to):
                 return True
-            return bool(rule.owner_permission) and _caused(entry, caller) and caller.may(*rule.owner_permission)
+            own = rule.owner_permission
+            return own is not None and _caused(entry, caller) and caller.may(*own)
 
         return is_visible
 

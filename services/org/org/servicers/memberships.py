@@ -35,9 +35,7 @@ class Memberships(MembershipServiceServicer):
             row = await organizations.provision(work, owner_id=owner_id, display_name=request.display_name)
             return work.reply(convert.organization(row, caller_role=roles.OWNER))
 
-    async def ResolveMembership(
-        self, request: ResolveMembershipRequest, context: Context
-    ) -> ResolveMembershipResponse:
+    async def ResolveMembership(self, request: ResolveMembershipRequest, context: Context) -> ResolveMembershipResponse:
         organization_id = ORGANIZATION.parse(request.organization_id, field="organization_id")
         user_id = USER.parse(request.user_id, field="user_id")
         async with self._acquire.as_organization(organization_id, Actor.service("auth")) as work:

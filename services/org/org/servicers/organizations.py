@@ -5,7 +5,7 @@ from uuid import UUID
 
 from google.protobuf.empty_pb2 import Empty
 
-from chassis.data.pagination import decode_token, encode_token, fingerprint, page_limit
+from chassis.data.pagination import decode_token, encode_token, page_limit
 from chassis.data.unit_of_work import Acquire
 from chassis.errors import PageTokenInvalid
 from chassis.ids import new_id
@@ -40,21 +40,17 @@ class Organizations(OrganizationServiceServicer):
         owner_id = _user_of(caller)
         wanted = request.organization
         async with self._acquire.as_organization(new_id(), Actor.of(caller)) as work:
-            row = await organizations.found(
-                work, owner_id=owner_id, display_name=wanted.display_name, slug=wanted.slug
-            )
+            row = await organizations.found(work, owner_id=owner_id, display_name=wanted.display_name, slug=wanted.slug)
             return work.reply(convert.organization(row, caller_role=roles.OWNER))
 
-    async def ListOrganizations(
-        self, request: ListOrganizationsRequest, context: Context
-    ) -> ListOrganizationsResponse:
+    async def ListOrganizations(self, request: ListOrganizationsRequest, context: Context) -> ListOrganizationsResponse:
         user_id = current_caller().principal_id
         if user_id is None:
             return ListOrganizationsResponse()
         limit = page_limit(request.page_size)
-        bound_to = fingerprint(scope=user_id.hex, filter_key="organizations", order=())
-        after = _position(request.page_token, bound_to=bound_to) if request.page_token else None
         async with self._acquire.as_user(user_id) as work:
+            bound_to = work.page_binding("organizations", scope=user_id)
+            after = _position(request.page_token, bound_to=bound_to) if request.page_token else None
             rows = await work.memberships.get_across_organizations(limit=limit + 1, after=after)
         token = encode_token(bound_to, [rows[limit - 1].member_since, rows[limit - 1].id]) if len(rows) > limit else ""
         shown = [convert.listed_organization(row) for row in rows[:limit]]
@@ -90,8 +86,8 @@ async def _role_of(work: OrgUnitOfWork, caller: Caller) -> str:
     return member.role if member else ""
 
 
-def _position(page_token: str, *, bound_to: str) -> tuple[datetime, UUID]:
-    since, id = decode_token(page_token, bound_to=bound_to, length=2)
-    if not isinstance(since, datetime) or not isinstance(id, UUID):
+def _position(page_token: str, *, bound_to: bytes) -> tuple[datetime, UUID]:
+    since, organization_id = decode_token(page_token, bound_to=bound_to)
+    if not isinstance(since, datetime) or not isinstance(organization_id, UUID):
         raise PageTokenInvalid()
-    return since, id
+    return since, organization_id

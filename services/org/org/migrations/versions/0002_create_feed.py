@@ -57,7 +57,16 @@ def _create_feed() -> None:
 
 
 def _create_audit_entries() -> None:
-    texts = ("actor", "actor_kind", "subject", "target", "before_digest", "after_digest", "client_address", "request_id")
+    texts = (
+        "actor",
+        "actor_kind",
+        "subject",
+        "target",
+        "before_digest",
+        "after_digest",
+        "client_address",
+        "request_id",
+    )
     op.create_table(
         "audit_entries",
         sa.Column("organization_id", sa.Uuid, nullable=False),
