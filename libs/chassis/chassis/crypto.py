@@ -1,7 +1,8 @@
 """Secrets at rest, and the key files of processes.
 
-A sealed value is an envelope: AES-256-GCM under a key of its own, which is sealed under the service's key. Organization and
-purpose are bound as associated data, so a value copied to another row, tenant or column doesn't open.
+A sealed value is an envelope: AES-256-GCM under a key of its own, which is sealed under the service's key.
+Organization and purpose are bound as associated data, so a value copied to another row, tenant or column doesn't
+open.
 """
 
 import base64

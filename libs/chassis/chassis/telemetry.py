@@ -1,7 +1,7 @@
 """Logs, metrics and traces.
 
-Logs are JSON lines with service, request id and trace id; never a secret, a prompt or a document. Metrics are Prometheus's.
-Spans are written by hand at the edges and cost one check while tracing is off, which is the default.
+Logs are JSON lines with service, request id and trace id; never a secret, a prompt or a document. Metrics are
+Prometheus's. Spans are written by hand at the edges and cost one check while tracing is off, which is the default.
 """
 
 import logging
