@@ -1,0 +1,1 @@
+"""Who a caller is: people, keys, sessions and context tokens."""

@@ -1,0 +1,1 @@
+"""What auth needs from outside its database."""

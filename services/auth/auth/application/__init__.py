@@ -1,0 +1,1 @@
+"""What auth does, one function or class a use case."""

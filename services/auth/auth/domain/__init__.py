@@ -1,0 +1,1 @@
+"""The rules of auth, in plain Python: no clock, no randomness, no database."""
