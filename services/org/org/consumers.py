@@ -40,7 +40,7 @@ class FeedRecorder:
             client_address=envelope.client_address,
             request_id=envelope.request_id,
             revision=envelope.revision,
-            data=self._read_fields(envelope.subject, delivery.payload),
+            data=self._read_fields(envelope.message_type, delivery.payload),
         )
         organization_id, actor = envelope.organization_id, envelope.actor
         async with self._acquire.as_organization(organization_id, actor, inbox=delivery) as work:

@@ -3,15 +3,11 @@
 import asyncio
 from datetime import timedelta
 
-import structlog
-
 from chassis.data.unit_of_work import Acquire
-from chassis.errors import DependencyUnavailable
+from chassis.messaging.background import repeat, stopped_within
 from org.application.feed import KEPT
 from org.domain.job_views import KEPT as JOBS_KEPT
 from org.unit_of_work import OrgUnitOfWork
-
-log = structlog.get_logger(__name__)
 
 _HOLDS_AT_ONCE = 500
 
@@ -26,14 +22,8 @@ class Upkeep:
     async def run(self, stop: asyncio.Event) -> None:
         """Do the upkeep until stopped; what fails now is done the next time."""
         while not stop.is_set():
-            try:
-                await self.once()
-            except DependencyUnavailable as error:
-                log.warning("upkeep_postponed", reason=error.reason)
-            try:
-                await asyncio.wait_for(stop.wait(), self._interval.total_seconds())
-            except TimeoutError:
-                continue
+            await repeat("org.upkeep", self.once())
+            await stopped_within(stop, self._interval.total_seconds())
 
     async def once(self) -> None:
         """Do the upkeep of this moment, in short transactions."""

@@ -2,36 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 import asyncpg
-import structlog
 
 from chassis.data.database import Database
+from chassis.messaging.background import Bell, Trouble, stopped_within
 from org.repositories.feed import FEED_CHANNEL
 
-log = structlog.get_logger(__name__)
-
-_RETRY = timedelta(seconds=1)
-
-
-class EventRing:
-    """One listener's end of the bell."""
-
-    def __init__(self) -> None:
-        self._rung = asyncio.Event()
-
-    def ring(self) -> None:
-        """Wake the listener, now or when it next waits."""
-        self._rung.set()
-
-    async def wait(self, *, at_most: timedelta) -> None:
-        """Return when the bell rang since the last call, or after `at_most`."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._rung.wait(), at_most.total_seconds())
-        self._rung.clear()
+_CHECK_SECONDS = 1.0  # how soon a connection that was lost is noticed
 
 
 class PostgresBell:
@@ -39,12 +19,12 @@ class PostgresBell:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._listeners: dict[UUID, set[EventRing]] = {}
+        self._listeners: dict[UUID, set[Bell]] = {}
 
     @asynccontextmanager
-    async def listening(self, organization_id: UUID) -> AsyncIterator[EventRing]:
+    async def listening(self, organization_id: UUID) -> AsyncIterator[Bell]:
         """Listen for one organization until the block ends."""
-        ring = EventRing()
+        ring = Bell()
         self._listeners.setdefault(organization_id, set()).add(ring)
         try:
             yield ring
@@ -56,26 +36,21 @@ class PostgresBell:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Listen until stopped; a lost connection is made again, and watchers look by themselves meanwhile."""
+        trouble = Trouble("feed.bell")
         while not stop.is_set():
             try:
-                await self._listen(stop)
+                await self._listen(stop, trouble)
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                log.warning("feed_bell_lost", error=type(error).__name__)
-                await _wait(stop, _RETRY)
+                trouble.failed(error)
+                await stopped_within(stop, trouble.pause_seconds)
 
-    async def _listen(self, stop: asyncio.Event) -> None:
-        lost = asyncio.Event()
+    async def _listen(self, stop: asyncio.Event, trouble: Trouble) -> None:
         async with self._database.listening() as connection:
-            connection.add_termination_listener(lambda _: lost.set())
             await connection.add_listener(FEED_CHANNEL, self._heard)
-            while not stop.is_set() and not lost.is_set():
-                await _wait(stop, _RETRY)
+            trouble.worked()
+            while not connection.is_closed() and not await stopped_within(stop, _CHECK_SECONDS):
+                pass
 
     def _heard(self, connection: object, pid: int, channel: str, payload: object) -> None:
         for ring in self._listeners.get(UUID(str(payload)), ()):
             ring.ring()
-
-
-async def _wait(stop: asyncio.Event, at_most: timedelta) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), at_most.total_seconds())

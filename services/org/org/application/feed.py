@@ -16,7 +16,7 @@ from org.domain.ports import Bell
 from org.unit_of_work import OrgUnitOfWork
 
 KEPT = timedelta(days=7)
-_PATIENCE = timedelta(seconds=5)  # how long a lost ring delays a watcher
+_PATIENCE_SECONDS = 5.0  # how long a lost ring delays a watcher
 _BATCH = 200
 _MOST_BATCHES = 10
 
@@ -112,7 +112,7 @@ class WatchFeed:
                     if is_visible(entry):
                         yield entry
                 if len(entries) < _BATCH:
-                    await ring.wait(at_most=_PATIENCE)
+                    await ring.wait(timeout=_PATIENCE_SECONDS)
 
 
 def _feed_entry(fact: Fact, *, sequence: int, record_time: datetime) -> models.FeedEntry:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -43,6 +42,6 @@ class Bell(Protocol):
 class Ring(Protocol):
     """One listener's end of the bell."""
 
-    async def wait(self, *, at_most: timedelta) -> None:
-        """Return when the bell rang since the last call, or after `at_most`."""
+    async def wait(self, *, timeout: float) -> bool:
+        """Return when the bell rang since the last call, or after `timeout` seconds; answer whether it rang."""
         ...
