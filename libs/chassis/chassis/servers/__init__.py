@@ -1,8 +1,8 @@
 """Postgres, NATS and an S3 store from wheels, for development and tests.
 
-Each server is a class over one data folder: `start()` returns when it answers (and takes over one that an earlier start
-left running), `stop()` ends it, `address` is all that a client needs. Code that only uses a server takes the address, so
-that it works as well with a server that somebody else runs.
+Each server is a class over one data folder: `start()` returns when it answers (and takes over one that an earlier
+start left running), `stop()` ends it, `address` is all that a client needs. Code that only uses a server takes the
+address, so that it works as well with a server that somebody else runs.
 """
 
 from chassis.servers.addresses import NatsAddress, PostgresAddress, S3Address

