@@ -3,9 +3,9 @@
 from google.protobuf.json_format import ParseDict
 
 from chassis.data.database import etag
+from chassis.ids import USER
 from conversation import models
 from conversation.domain import ids
-from chassis.ids import USER
 from definable.agent.v1.run_service_pb2 import Citation
 from definable.conversation.v1.conversation_service_pb2 import Conversation
 from definable.conversation.v1.message_service_pb2 import Message, MessageRole, MessageState

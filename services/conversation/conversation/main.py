@@ -31,7 +31,10 @@ def build(settings: ConversationSettings) -> Service:
         database=database,
         unit_of_work=acquire,
         peers=peers,
-        servicers=[Conversations(acquire), Messages(acquire, SendMessage(acquire, start), StopMessage(acquire, agent), finish)],
+        servicers=[
+            Conversations(acquire),
+            Messages(acquire, SendMessage(acquire, start), StopMessage(acquire, agent), finish),
+        ],
         consumers=[StoreAnswerOfEndedRun(finish)],
         jobs=[StartRun(acquire, start), CancelRun(agent)],
         readiness=[database.ping],

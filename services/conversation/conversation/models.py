@@ -23,7 +23,9 @@ class Conversation(TenantMixin, Timestamps, Versioned, Base):
     __tablename__ = "conversations"
     __table_kind__ = TableKind.TENANT
     __table_args__ = (
-        Index("ix_conversations_owner", "organization_id", "owner_id", "end_user", "archived", "last_message_time", "id"),
+        Index(
+            "ix_conversations_owner", "organization_id", "owner_id", "end_user", "archived", "last_message_time", "id"
+        ),
     )
 
     owner_id: Mapped[UUID]

@@ -25,7 +25,9 @@ class ConversationRepository(Repository[Conversation]):
         return await self.first(self._owned(owner).where(Conversation.id == conversation_id))
 
     async def lock_owned(self, conversation_id: UUID, owner: Owner) -> Conversation | None:
-        """Return the owner's conversation and hold its row until the unit ends, so that positions of messages stay dense."""
+        """Return the owner's conversation and hold its row until the unit ends, so that positions of messages stay
+        dense.
+        """
         return await self.first(self._owned(owner).where(Conversation.id == conversation_id).with_for_update())
 
     async def page_of(
@@ -71,7 +73,9 @@ class MessageRepository(Repository[Message]):
 
     async def count_of(self, conversation_id: UUID) -> int:
         """Count the messages of a conversation."""
-        statement = select(func.count()).select_from(self.query().where(Message.conversation_id == conversation_id).subquery())
+        statement = select(func.count()).select_from(
+            self.query().where(Message.conversation_id == conversation_id).subquery()
+        )
         return (await self.session.execute(statement)).scalar_one()
 
     async def page_of(self, conversation_id: UUID, *, page_size: int, page_token: str) -> Page[Message]:

@@ -13,15 +13,18 @@ class ConversationUnitOfWork(UnitOfWork):
 
     @cached_property
     def conversations(self) -> ConversationRepository:
-        return ConversationRepository(self.session, self.organization)
+        return ConversationRepository(self.session, self.organization_id)
 
     @cached_property
     def messages(self) -> MessageRepository:
-        return MessageRepository(self.session, self.organization)
+        return MessageRepository(self.session, self.organization_id)
 
     @property
     def owner(self) -> Owner:
-        """Whose conversations the caller makes and sees. Raises PermissionDenied for a caller that stands for no person."""
+        """Whose conversations the caller makes and sees.
+
+        Raises PermissionDenied for a caller that stands for no person.
+        """
         if self.actor.principal_id is None:
             raise PermissionDenied
         return Owner(principal_id=self.actor.principal_id, end_user=self.actor.end_user or "")

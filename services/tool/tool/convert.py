@@ -77,7 +77,10 @@ def _definition(definition: ToolDefinition) -> pb.Tool:
 
 
 def definition(given: pb.Tool) -> ToolDefinition:
-    """Return the definition of an HTTP tool. Raises ValidationFailed without `http`, or with a time-out out of range."""
+    """Return the definition of an HTTP tool.
+
+    Raises ValidationFailed without `http`, or with a time-out out of range.
+    """
     if not given.HasField("http"):
         raise ValidationFailed(violations=[Violation("tool.http", "is required", "required")])
     fields = {name: definition_field(given, name) for name in DEFINITION_FIELDS}
@@ -92,7 +95,9 @@ def definition_field(given: pb.Tool, name: str) -> Any:
         case "output_schema":
             return json_format.MessageToDict(given.output_schema)
         case "effect":
-            return Effect(pb.EffectClass.Name(given.effect or pb.EFFECT_CLASS_AT_MOST_ONCE).removeprefix("EFFECT_CLASS_"))
+            return Effect(
+                pb.EffectClass.Name(given.effect or pb.EFFECT_CLASS_AT_MOST_ONCE).removeprefix("EFFECT_CLASS_")
+            )
         case "policy":
             return Policy(pb.ToolPolicy.Name(given.policy or pb.TOOL_POLICY_ALLOW).removeprefix("TOOL_POLICY_"))
         case "http":

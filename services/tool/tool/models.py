@@ -56,7 +56,14 @@ class Execution(TenantMixin, Base):
     __tablename__ = "executions"
     __table_kind__ = TableKind.TENANT
     __table_args__ = (
-        Index("uq_executions_call", "organization_id", "run_id", "call_id", unique=True, postgresql_where=text("run_id IS NOT NULL")),
+        Index(
+            "uq_executions_call",
+            "organization_id",
+            "run_id",
+            "call_id",
+            unique=True,
+            postgresql_where=text("run_id IS NOT NULL"),
+        ),
         Index("ix_executions_time", "organization_id", "create_time", "id"),
         Index("ix_executions_tool", "organization_id", "tool_id", "create_time", "id"),
     )

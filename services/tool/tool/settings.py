@@ -16,4 +16,6 @@ class ToolSettings(ServiceSettings):
         default_factory=list,
         description="Networks in CIDR notation that tools may reach although they are not public; none by default.",
     )
-    fetch_max_bytes: int = Field(default=2_097_152, ge=1, description="The largest page that fetch_page reads, in bytes.")
+    fetch_max_bytes: int = Field(
+        default=2_097_152, ge=1, description="The largest page that fetch_page reads, in bytes."
+    )

@@ -11,12 +11,12 @@ class ToolUnitOfWork(UnitOfWork):
 
     @cached_property
     def tools(self) -> ToolRepository:
-        return ToolRepository(self.session, self.organization)
+        return ToolRepository(self.session, self.organization_id)
 
     @cached_property
     def versions(self) -> ToolVersionRepository:
-        return ToolVersionRepository(self.session, self.organization)
+        return ToolVersionRepository(self.session, self.organization_id)
 
     @cached_property
     def executions(self) -> ExecutionRepository:
-        return ExecutionRepository(self.session, self.organization)
+        return ExecutionRepository(self.session, self.organization_id)

@@ -25,7 +25,10 @@ class FinishAnswers:
         self._agent = agent
 
     async def of_delivery(self, delivery: Delivery, run_id: UUID) -> None:
-        """Store the answer of the run whose end was announced. Raises when agent cannot be asked, so that the event comes again."""
+        """Store the answer of the run whose end was announced.
+
+        Raises when agent cannot be asked, so that the event comes again.
+        """
         envelope = delivery.envelope
         if envelope.organization_id is None:
             return

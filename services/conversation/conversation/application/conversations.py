@@ -20,7 +20,7 @@ async def create(work: ConversationUnitOfWork, *, title: str, agent_id: UUID | N
     if (agent_id is None) == (not model):
         raise AnswererInvalid
     conversation = Conversation(
-        organization_id=work.organization,
+        organization_id=work.organization_id,
         id=work.new_id(),
         owner_id=work.owner.principal_id,
         end_user=work.owner.end_user,
@@ -83,7 +83,10 @@ async def update(
 
 
 async def delete(work: ConversationUnitOfWork, conversation_id: UUID) -> None:
-    """Delete a conversation with its messages; a job cancels the run of an answer in progress. Raises ConversationNotFound."""
+    """Delete a conversation with its messages; a job cancels the run of an answer in progress.
+
+    Raises ConversationNotFound.
+    """
     conversation = await work.conversations.lock_owned(conversation_id, work.owner)
     target = ids.CONVERSATION.show(conversation_id)
     if conversation is None:

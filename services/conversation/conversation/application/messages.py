@@ -52,7 +52,7 @@ def _add(
 ) -> Message:
     conversation.message_count += 1
     message = Message(
-        organization_id=work.organization,
+        organization_id=work.organization_id,
         id=work.new_id(),
         conversation_id=conversation.id,
         position=conversation.message_count,
@@ -125,7 +125,9 @@ def _announce_answered(work: ConversationUnitOfWork, message: Message, run_id: U
     target = ids.MESSAGE.show(message.id)
     work.outbox.add(
         MessageAnswered(
-            conversation_id=ids.CONVERSATION.show(message.conversation_id), message_id=target, run_id=ids.RUN.show(run_id)
+            conversation_id=ids.CONVERSATION.show(message.conversation_id),
+            message_id=target,
+            run_id=ids.RUN.show(run_id),
         ),
         target=target,
     )

@@ -63,14 +63,14 @@ class SendMessage:
     async def __call__(self, *, conversation_id: UUID, content: str) -> tuple[Message, Message]:
         """Return the message and its answer's placeholder.
 
-        Raises ConversationNotFound, ConversationArchived, AnswerInProgress, and what agent raises when the run cannot be made: then the
-        answer is stored as FAILED with agent's reason.
+        Raises ConversationNotFound, ConversationArchived, AnswerInProgress, and what agent raises when the run cannot
+        be made: then the answer is stored as FAILED with agent's reason.
         """
         async with self._acquire() as work:
             message, answer = await messages.begin(work, conversation_id=conversation_id, content=content)
             request = await self._start.prepare(work, answer)
         if request is not None:
-            await self._start_or_leave_to_job(request, organization_id=work.organization, actor=work.actor)
+            await self._start_or_leave_to_job(request, organization_id=work.organization_id, actor=work.actor)
         return message, answer
 
     async def _start_or_leave_to_job(self, request: RunRequest, *, organization_id: UUID, actor: Actor) -> None:

@@ -35,5 +35,6 @@ class StopMessage:
     def _announce(self, work: ConversationUnitOfWork, message: Message) -> None:
         target = ids.MESSAGE.show(message.id)
         work.outbox.add(
-            AnswerStopped(conversation_id=ids.CONVERSATION.show(message.conversation_id), message_id=target), target=target
+            AnswerStopped(conversation_id=ids.CONVERSATION.show(message.conversation_id), message_id=target),
+            target=target,
         )

@@ -23,7 +23,8 @@ class Turn:
 def trim(turns: Sequence[Turn], limits: HistoryLimits) -> list[Turn]:
     """Return the latest turns within the limits, oldest first.
 
-    Turns are kept whole. The first one kept is a person's, since some providers refuse a history that begins with an answer.
+    Turns are kept whole. The first one kept is a person's, since some providers refuse a history that begins with an
+    answer.
     """
     kept: list[Turn] = []
     characters = 0

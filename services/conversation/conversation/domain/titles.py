@@ -4,7 +4,9 @@ MAX_CHARACTERS = 60
 
 
 def from_first_message(content: str) -> str:
-    """Return the beginning of a message as a title: one line, at most 60 characters, cut between words where it can be."""
+    """Return the beginning of a message as a title: one line, at most 60 characters, cut between words where it can
+    be.
+    """
     line = " ".join(content.split())
     if len(line) <= MAX_CHARACTERS:
         return line

@@ -36,10 +36,14 @@ class Conversations(ConversationServiceServicer):
     async def CreateConversation(self, request: pb.CreateConversationRequest, context: Any) -> pb.Conversation:
         given = request.conversation
         async with self._acquire() as work:
-            row = await conversations.create(work, title=given.title, agent_id=_agent(given.agent_id), model=given.model)
+            row = await conversations.create(
+                work, title=given.title, agent_id=_agent(given.agent_id), model=given.model
+            )
             return work.reply(convert.conversation(row))
 
-    async def ListConversations(self, request: pb.ListConversationsRequest, context: Any) -> pb.ListConversationsResponse:
+    async def ListConversations(
+        self, request: pb.ListConversationsRequest, context: Any
+    ) -> pb.ListConversationsResponse:
         async with self._acquire() as work:
             page = await conversations.list_own(
                 work,

@@ -16,7 +16,9 @@ from definable.conversation.v1.message_service_pb2_grpc import MessageServiceSer
 
 
 class Messages(MessageServiceServicer):
-    """Serves messages; sending and stopping ask agent between two units of work, reading asks it for answers still open."""
+    """Serves messages; sending and stopping ask agent between two units of work, reading asks it for answers still
+    open.
+    """
 
     def __init__(
         self, acquire: Acquire[ConversationUnitOfWork], send: SendMessage, stop: StopMessage, finish: FinishAnswers
@@ -28,7 +30,8 @@ class Messages(MessageServiceServicer):
 
     async def SendMessage(self, request: pb.SendMessageRequest, context: Any) -> pb.SendMessageResponse:
         message, answer = await self._send(
-            conversation_id=ids.CONVERSATION.parse(request.conversation_id, field="conversation_id"), content=request.content
+            conversation_id=ids.CONVERSATION.parse(request.conversation_id, field="conversation_id"),
+            content=request.content,
         )
         shown = convert.message(answer)
         return pb.SendMessageResponse(message=convert.message(message), answer=shown, run_id=shown.run_id)

@@ -18,7 +18,10 @@ class TestTrim:
         assert trim(turns("a", "b", "c", "d"), ROOMY) == turns("a", "b", "c", "d")
 
     def test_drops_the_oldest_first(self) -> None:
-        assert trim(turns("a", "b", "c", "d"), HistoryLimits(messages=2, characters=100)) == [Turn("user", "c"), Turn("assistant", "d")]
+        assert trim(turns("a", "b", "c", "d"), HistoryLimits(messages=2, characters=100)) == [
+            Turn("user", "c"),
+            Turn("assistant", "d"),
+        ]
 
     def test_begins_with_a_persons_turn(self) -> None:
         assert trim(turns("a", "b", "c"), HistoryLimits(messages=2, characters=100)) == [Turn("user", "c")]

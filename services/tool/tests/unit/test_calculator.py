@@ -52,7 +52,8 @@ class TestCalculate:
             calculate(expression)
 
     @pytest.mark.parametrize(
-        "expression", ["9 ** 9 ** 9", "2 ** 1000000", "1 / 0", "sqrt(-1)", "exp(1000)", "(-1) ** 0.5", "(" * 400, "1+" * 300 + "1"]
+        "expression",
+        ["9 ** 9 ** 9", "2 ** 1000000", "1 / 0", "sqrt(-1)", "exp(1000)", "(-1) ** 0.5", "(" * 400, "1+" * 300 + "1"],
     )
     def test_refuses_what_has_no_value_or_would_take_forever(self, expression: str) -> None:
         with pytest.raises(ExecutionFailed):

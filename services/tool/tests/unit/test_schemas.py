@@ -8,7 +8,9 @@ from tool.domain.schemas import check_schema, violations
 
 class TestCheckSchema:
     def test_accepts_an_object(self) -> None:
-        check_schema({"type": "object", "properties": {"a": {"type": "string"}}}, field="tool.input_schema", of_object=True)
+        check_schema(
+            {"type": "object", "properties": {"a": {"type": "string"}}}, field="tool.input_schema", of_object=True
+        )
 
     @pytest.mark.parametrize(
         "schema",

@@ -59,11 +59,16 @@ class TestFill:
 
     @given(st.text(max_size=40))
     def test_a_place_in_a_json_body_keeps_it_json(self, city: str) -> None:
-        request = fill(HttpTemplate("POST", "https://example.org/", body='{"q": "in {city}!", "n": {days}}'), {"city": city, "days": 3})
+        request = fill(
+            HttpTemplate("POST", "https://example.org/", body='{"q": "in {city}!", "n": {days}}'),
+            {"city": city, "days": 3},
+        )
 
         assert json.loads(request.content) == {"q": f"in {city}!", "n": 3}
 
     def test_line_breaks_cannot_add_a_header(self) -> None:
-        request = fill(HttpTemplate("GET", "https://example.org/", headers={"X-City": "{city}"}), {"city": "a\r\nX-Admin: 1"})
+        request = fill(
+            HttpTemplate("GET", "https://example.org/", headers={"X-City": "{city}"}), {"city": "a\r\nX-Admin: 1"}
+        )
 
         assert request.headers == {"X-City": "a X-Admin: 1"}

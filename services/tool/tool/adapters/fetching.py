@@ -23,7 +23,10 @@ async def fetch(
     headers: Mapping[str, str] | None = None,
     content: bytes = b"",
 ) -> Fetched:
-    """Return the reply to a request. Raises a subclass of ExecutionFailed when there is none, or one with a status of 400 or above."""
+    """Return the reply to a request.
+
+    Raises a subclass of ExecutionFailed when there is none, or one with a status of 400 or above.
+    """
     try:
         fetched = await fetcher.fetch(
             method, url, headers=dict(headers or {}), content=content, timeout=timeout, max_bytes=max_bytes

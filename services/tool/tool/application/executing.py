@@ -10,6 +10,7 @@ from uuid import UUID
 
 from chassis.boundary import entering_network
 from chassis.data.unit_of_work import Acquire
+from definable.tool.v1.events_pb2 import ToolExecuted
 from tool import models
 from tool.application import tools
 from tool.application.tools import PinnedTool
@@ -26,7 +27,6 @@ from tool.domain.errors import (
 from tool.domain.kinds import Effect, ExecutionState, Kind
 from tool.domain.ports import Executor
 from tool.unit_of_work import ToolUnitOfWork
-from definable.tool.v1.events_pb2 import ToolExecuted
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class ExecuteTool:
         """Return the finished execution; an error of the tool is one of its outcomes.
 
         Repeating a run's call returns what was recorded the first time.
-        Raises ToolNotFound, ToolVersionNotFound, ToolDisabled, ExecutionOutcomeUnknown and, outside runs, ToolArgumentsInvalid.
+        Raises ToolNotFound, ToolVersionNotFound, ToolDisabled, ExecutionOutcomeUnknown and, outside runs,
+        ToolArgumentsInvalid.
         """
         async with self._acquire() as work:
             earlier = await work.executions.of_call(call.run_id, call.call_id) if call else None
@@ -109,7 +110,7 @@ def _begin(
     work: ToolUnitOfWork, tool: PinnedTool, arguments: Mapping[str, Any], call: RunCall | None
 ) -> models.Execution:
     execution = models.Execution(
-        organization_id=work.organization,
+        organization_id=work.organization_id,
         id=work.new_id(),
         tool_id=tool.id,
         tool_name=tool.definition.name,
@@ -162,7 +163,9 @@ async def _finish(work: ToolUnitOfWork, execution_id: UUID, outcome: Outcome) ->
 def _check_output(tool: PinnedTool, output: Any) -> None:
     size = len(json.dumps(output).encode())
     if size > tool.definition.max_output_bytes:
-        raise ToolOutputTooLarge(f"The output has {size} bytes; at most {tool.definition.max_output_bytes} are allowed.")
+        raise ToolOutputTooLarge(
+            f"The output has {size} bytes; at most {tool.definition.max_output_bytes} are allowed."
+        )
     if tool.definition.output_schema:
         wrong = schemas.violations(output, tool.definition.output_schema, field="output")
         if wrong:

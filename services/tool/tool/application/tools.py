@@ -6,13 +6,13 @@ from typing import Any
 from uuid import UUID
 
 from chassis.data.database import check_etag
+from definable.tool.v1.events_pb2 import ToolCreated, ToolDeleted, ToolUpdated
 from tool import models
 from tool.domain import ids
 from tool.domain.builtins import BUILTINS, NAMES, VERSION
 from tool.domain.definition import ToolDefinition
 from tool.domain.errors import ToolBuiltIn, ToolDisabled, ToolNameTaken, ToolNotFound, ToolVersionNotFound
 from tool.unit_of_work import ToolUnitOfWork
-from definable.tool.v1.events_pb2 import ToolCreated, ToolDeleted, ToolUpdated
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ async def create(work: ToolUnitOfWork, definition: ToolDefinition, *, disabled: 
     definition.check()
     await _check_name(work, definition.name)
     tool = models.Tool(
-        organization_id=work.organization,
+        organization_id=work.organization_id,
         id=work.new_id(),
         name=definition.name,
         disabled=disabled,
@@ -62,7 +62,8 @@ async def update(
 ) -> models.Tool:
     """Change fields of a tool's definition, as a new version when any differs, and enable or disable it.
 
-    Raises ToolNotFound, ToolBuiltIn, ToolNameTaken, ToolSchemaInvalid, ToolTemplateInvalid and, under If-Match, EtagMismatch.
+    Raises ToolNotFound, ToolBuiltIn, ToolNameTaken, ToolSchemaInvalid, ToolTemplateInvalid and, under If-Match,
+    EtagMismatch.
     """
     tool = await get(work, tool_id)
     check_etag(tool)
@@ -90,7 +91,10 @@ async def update(
 
 
 async def delete(work: ToolUnitOfWork, tool_id: UUID) -> None:
-    """Delete a tool with its versions; executions stay. Raises ToolNotFound, ToolBuiltIn and, under If-Match, EtagMismatch."""
+    """Delete a tool with its versions; executions stay.
+
+    Raises ToolNotFound, ToolBuiltIn and, under If-Match, EtagMismatch.
+    """
     tool = await get(work, tool_id)
     check_etag(tool)
     target = ids.TOOL.show(tool_id)
@@ -129,7 +133,7 @@ async def _check_name(work: ToolUnitOfWork, name: str) -> None:
 def _add_version(work: ToolUnitOfWork, tool: models.Tool) -> None:
     work.versions.add(
         models.ToolVersion(
-            organization_id=work.organization,
+            organization_id=work.organization_id,
             id=work.new_id(),
             tool_id=tool.id,
             version=tool.version,

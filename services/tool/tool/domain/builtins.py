@@ -43,7 +43,11 @@ BUILTINS: Mapping[UUID, ToolDefinition] = {
         effect=Effect.PURE,
         input_schema=_arguments(
             [],
-            time_zone={"type": "string", "maxLength": 64, "description": "An IANA name such as Europe/Berlin; UTC when left out."},
+            time_zone={
+                "type": "string",
+                "maxLength": 64,
+                "description": "An IANA name such as Europe/Berlin; UTC when left out.",
+            },
         ),
         timeout=timedelta(seconds=5),
     ),

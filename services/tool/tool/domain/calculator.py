@@ -42,8 +42,8 @@ _CONSTANTS: Mapping[str, Number] = {"e": math.e, "pi": math.pi}
 def calculate(expression: str) -> Number:
     """Return the value of an arithmetic expression: numbers, + - * / // % **, parentheses, pi, e and common functions.
 
-    Raises ExecutionFailed with a text that names what is wrong. Exponents are at most 1,000 and integers at most 20,000 bits, so that a
-    short expression cannot keep the processor busy.
+    Raises ExecutionFailed with a text that names what is wrong. Exponents are at most 1,000 and integers at most
+    20,000 bits, so that a short expression cannot keep the processor busy.
     """
     if len(expression) > MAX_CHARACTERS:
         raise ExecutionFailed(f"The expression has more than {MAX_CHARACTERS} characters.")

@@ -1,7 +1,7 @@
 """What can go wrong with tools; the reasons are the values of ToolErrorReason.
 
-Errors of an execution (ExecutionFailed and below) are outcomes: they are stored with the execution and told to the model, never raised out
-of the service.
+Errors of an execution (ExecutionFailed and below) are outcomes: they are stored with the execution and told to the
+model, never raised out of the service.
 """
 
 from typing import ClassVar

@@ -21,12 +21,16 @@ def check_schema(schema: Mapping[str, Any], *, field: str, of_object: bool) -> N
     try:
         Draft202012Validator.check_schema(dict(schema))
     except SchemaError as error:
-        raise ToolSchemaInvalid(violations=[Violation(_path(field, error), error.message[:300], "json_schema")]) from None
+        raise ToolSchemaInvalid(
+            violations=[Violation(_path(field, error), error.message[:300], "json_schema")]
+        ) from None
     if of_object and schema.get("type") != "object":
-        raise ToolSchemaInvalid(violations=[Violation(f"{field}.type", "must be \"object\"", "json_schema")])
+        raise ToolSchemaInvalid(violations=[Violation(f"{field}.type", 'must be "object"', "json_schema")])
     for reference in _references(schema):
         if not reference.startswith("#"):
-            raise ToolSchemaInvalid(violations=[Violation(field, f"refers to another document: {reference[:100]}", "$ref")])
+            raise ToolSchemaInvalid(
+                violations=[Violation(field, f"refers to another document: {reference[:100]}", "$ref")]
+            )
 
 
 def violations(value: object, schema: Mapping[str, Any], *, field: str) -> list[Violation]:

@@ -63,8 +63,8 @@ def check(template: HttpTemplate, *, input_schema: Mapping[str, Any]) -> None:
 def fill(template: HttpTemplate, arguments: Mapping[str, Any]) -> HttpRequest:
     """Return the request for these arguments, which satisfy the tool's schema.
 
-    Arguments in the URL are percent-encoded, so none can leave its place; line breaks in header values become spaces. Arguments without a
-    place go into the query (GET, DELETE) or, when there is no body, into a JSON body.
+    Arguments in the URL are percent-encoded, so none can leave its place; line breaks in header values become spaces.
+    Arguments without a place go into the query (GET, DELETE) or, when there is no body, into a JSON body.
     """
     rest = {name: value for name, value in arguments.items() if name not in template.places}
     url = _PLACE.sub(lambda place: quote(_text(arguments.get(place[1])), safe=""), template.url)
@@ -83,7 +83,10 @@ def _filled(text: str, arguments: Mapping[str, Any]) -> str:
 
 
 def _filled_body(text: str, arguments: Mapping[str, Any]) -> str:
-    """Fill a body. In one that looks like JSON a place within quotes takes the escaped text, elsewhere the JSON value."""
+    """Fill a body.
+
+    In one that looks like JSON a place within quotes takes the escaped text, elsewhere the JSON value.
+    """
     if not text.lstrip().startswith(("{", "[")):
         return _filled(text, arguments)
 

@@ -21,9 +21,7 @@ class RunTools(RunToolServiceServicer):
         self._acquire = acquire
         self._execute = execute
 
-    async def ListToolsForRun(
-        self, request: pb.ListToolsForRunRequest, context: Any
-    ) -> pb.ListToolsForRunResponse:
+    async def ListToolsForRun(self, request: pb.ListToolsForRunRequest, context: Any) -> pb.ListToolsForRunResponse:
         wanted = [ids.TOOL.parse(tool_id, field="tool_ids") for tool_id in request.tool_ids]
         async with self._acquire() as work:
             found = [await tools.pinned(work, tool_id) for tool_id in wanted]

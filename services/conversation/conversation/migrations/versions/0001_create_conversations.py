@@ -15,11 +15,7 @@ SCHEMA = "conversation"
 
 
 def upgrade() -> None:
-    chassis_ops.outbox_v1(SCHEMA)
-    chassis_ops.inbox_v1(SCHEMA)
-    chassis_ops.jobs_v1(SCHEMA)
-    chassis_ops.idempotency_v1(SCHEMA)
-    chassis_ops.dead_letters_v1(SCHEMA)
+    chassis_ops.shared_v1(SCHEMA)
     _create_conversations()
     _create_messages()
 
@@ -39,7 +35,7 @@ def _create_conversations() -> None:
         sa.Column("last_message_time", sa.DateTime(timezone=True), nullable=False),
         sa.Column("create_time", sa.DateTime(timezone=True), nullable=False),
         sa.Column("update_time", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
         schema=SCHEMA,
     )
     op.create_index(
@@ -74,7 +70,11 @@ def _create_messages() -> None:
         schema=SCHEMA,
     )
     op.create_index(
-        "uq_messages_position", "messages", ["organization_id", "conversation_id", "position"], unique=True, schema=SCHEMA
+        "uq_messages_position",
+        "messages",
+        ["organization_id", "conversation_id", "position"],
+        unique=True,
+        schema=SCHEMA,
     )
     op.create_index("ix_messages_run", "messages", ["organization_id", "run_id"], schema=SCHEMA)
     chassis_ops.protect_tenant(SCHEMA, "messages")
@@ -83,4 +83,4 @@ def _create_messages() -> None:
 def downgrade() -> None:
     op.drop_table("messages", schema=SCHEMA)
     op.drop_table("conversations", schema=SCHEMA)
-    chassis_ops.drop_shared_v1(SCHEMA)
+    chassis_ops.drop_shared(SCHEMA)

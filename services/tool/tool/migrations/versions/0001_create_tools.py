@@ -15,11 +15,7 @@ SCHEMA = "tool"
 
 
 def upgrade() -> None:
-    chassis_ops.outbox_v1(SCHEMA)
-    chassis_ops.inbox_v1(SCHEMA)
-    chassis_ops.jobs_v1(SCHEMA)
-    chassis_ops.idempotency_v1(SCHEMA)
-    chassis_ops.dead_letters_v1(SCHEMA)
+    chassis_ops.shared_v1(SCHEMA)
     _create_tools()
     _create_tool_versions()
     _create_executions()
@@ -36,7 +32,7 @@ def _create_tools() -> None:
         sa.Column("definition", postgresql.JSONB(), nullable=False),
         sa.Column("create_time", sa.DateTime(timezone=True), nullable=False),
         sa.Column("update_time", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
         schema=SCHEMA,
     )
     op.create_index("uq_tools_name", "tools", ["organization_id", sa.text("lower(name)")], unique=True, schema=SCHEMA)
@@ -53,12 +49,18 @@ def _create_tool_versions() -> None:
         sa.Column("definition", postgresql.JSONB(), nullable=False),
         sa.Column("create_time", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
-            ["organization_id", "tool_id"], [f"{SCHEMA}.tools.organization_id", f"{SCHEMA}.tools.id"], ondelete="CASCADE"
+            ["organization_id", "tool_id"],
+            [f"{SCHEMA}.tools.organization_id", f"{SCHEMA}.tools.id"],
+            ondelete="CASCADE",
         ),
         schema=SCHEMA,
     )
     op.create_index(
-        "uq_tool_versions_version", "tool_versions", ["organization_id", "tool_id", "version"], unique=True, schema=SCHEMA
+        "uq_tool_versions_version",
+        "tool_versions",
+        ["organization_id", "tool_id", "version"],
+        unique=True,
+        schema=SCHEMA,
     )
     chassis_ops.protect_tenant(SCHEMA, "tool_versions")
 
@@ -92,11 +94,13 @@ def _create_executions() -> None:
         postgresql_where=sa.text("run_id IS NOT NULL"),
     )
     op.create_index("ix_executions_time", "executions", ["organization_id", "create_time", "id"], schema=SCHEMA)
-    op.create_index("ix_executions_tool", "executions", ["organization_id", "tool_id", "create_time", "id"], schema=SCHEMA)
+    op.create_index(
+        "ix_executions_tool", "executions", ["organization_id", "tool_id", "create_time", "id"], schema=SCHEMA
+    )
     chassis_ops.protect_tenant(SCHEMA, "executions")
 
 
 def downgrade() -> None:
     for table in ("executions", "tool_versions", "tools"):
         op.drop_table(table, schema=SCHEMA)
-    chassis_ops.drop_shared_v1(SCHEMA)
+    chassis_ops.drop_shared(SCHEMA)
