@@ -18,7 +18,8 @@ from google.protobuf.message import Message
 from sqlalchemy import bindparam, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chassis.crypto import Sealer
+from chassis.crypto import Sealer, StaticKeys
+from chassis.data.database import Database
 from chassis.data.tables import IDEMPOTENCY
 from chassis.errors import IdempotencyKeyBusy, IdempotencyKeyReused
 from chassis.messaging.events import message_class
@@ -154,3 +155,8 @@ def _holds_secret(full_name: str, descriptor: Descriptor) -> bool:
             if field.message_type is not None:
                 waiting.append(field.message_type)
     return False
+
+
+def default_sealer(database: Database) -> Sealer:
+    """Return a sealer for replies whose key no database dump holds."""
+    return Sealer(StaticKeys(database.derived_key(PURPOSE)))

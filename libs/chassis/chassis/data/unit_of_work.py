@@ -1,13 +1,13 @@
 """Units of work: one transaction with a tenant, an actor, an outbox, a job queue and a clock.
 
-    class KbUnitOfWork(UnitOfWork):
-        @cached_property
-        def documents(self) -> DocumentRepository:
-            return DocumentRepository(self.session, self.organization_id)
+class KbUnitOfWork(UnitOfWork):
+    @cached_property
+    def documents(self) -> DocumentRepository:
+        return DocumentRepository(self.session, self.organization_id)
 
-    acquire = KbUnitOfWork.factory(database)
-    async with acquire() as work:
-        ...  # committed on a clean exit, rolled back on an error
+acquire = KbUnitOfWork.factory(database)
+async with acquire() as work:
+    ...  # committed on a clean exit, rolled back on an error
 """
 
 from __future__ import annotations
@@ -135,7 +135,9 @@ class UnitOfWork:
 
     async def receive(self, delivery: Delivery) -> None:
         """Record that this unit is the effect of an event. Raises DuplicateDelivery when another one was."""
-        row = insert(INBOX).values(consumer=delivery.consumer, event_id=delivery.envelope.event_id, receive_time=self._now)
+        row = insert(INBOX).values(
+            consumer=delivery.consumer, event_id=delivery.envelope.event_id, receive_time=self._now
+        )
         result = await self.session.execute(row.on_conflict_do_nothing().returning(INBOX.c.event_id))
         if result.first() is None:
             raise DuplicateDelivery

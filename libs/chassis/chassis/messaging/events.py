@@ -6,7 +6,7 @@ On the wire they are CloudEvents 1.0 in binary mode: the envelope in `ce-…` he
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -16,7 +16,7 @@ from uuid import UUID
 
 import orjson
 from google.protobuf import symbol_database
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from chassis.ids import ORGANIZATION, USER
 from chassis.rpc.caller import Actor
@@ -35,6 +35,10 @@ JOB_SUBJECTS: Mapping[type[Message], str] = {
 
 class NotAnEvent(TypeError):
     """The message type has no subject: `option (definable.options.v1.event) = {subject: …}` is missing."""
+
+
+class UnreadableEvent(TypeError):
+    """The payload is not what its consumer can read; trying again is no use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +77,9 @@ class Delivery:
     attempt: int = 1
 
     def of(self, kind: type[E]) -> E:
-        """Return the message as the type that it is. Raises TypeError when it is another."""
+        """Return the message as the type that it is. Raises UnreadableEvent when it is another or damaged."""
         if not isinstance(self.message, kind):
-            raise TypeError(f"{self.envelope.subject} is not a {kind.DESCRIPTOR.full_name}")
+            raise UnreadableEvent(f"{self.envelope.subject} is not a {kind.DESCRIPTOR.full_name}")
         return self.message
 
 
@@ -174,6 +178,10 @@ def message_class(full_name: str) -> type[Message] | None:
         return None
 
 
-def types_by_subject(kinds: Iterable[type[Message]]) -> dict[str, type[Message]]:
-    """Return event types by their subjects; job events are not among them, since their subjects name a service."""
-    return {subject_of(kind): kind for kind in kinds}
+def read_message(full_name: str, payload: bytes) -> Message | None:
+    """Return the message of an event, None when its type is not known here or the payload is damaged."""
+    kind = message_class(full_name)
+    try:
+        return kind.FromString(payload) if kind else None
+    except DecodeError:
+        return None

@@ -1,11 +1,11 @@
 """Roles, schemas and migrations of a service, and the operations its migrations call.
 
-    from chassis.data import migrations as chassis_ops
+from chassis.data import migrations as chassis_ops
 
-    def upgrade() -> None:
-        chassis_ops.shared_v1("kb")
-        op.create_table("documents", ..., schema="kb")
-        chassis_ops.protect_tenant("kb", "documents")
+def upgrade() -> None:
+    chassis_ops.shared_v1("kb")
+    op.create_table("documents", ..., schema="kb")
+    chassis_ops.protect_tenant("kb", "documents")
 """
 
 from chassis.data.migrations.bootstrap import AdminUrlMissing, NamedSettings, bootstrap

@@ -8,7 +8,7 @@ from typing import Protocol
 import asyncpg
 
 from chassis.data.database import role_name
-from chassis.data.migrations.operations import role_of, quoted
+from chassis.data.migrations.operations import quoted, role_of
 from chassis.settings import DatabaseSettings
 
 LOCK = 0x6465_6669_6E61
@@ -24,7 +24,6 @@ class NamedSettings(Protocol):
 
 class AdminUrlMissing(RuntimeError):
     """`database.admin_url` is not set: making roles and schemas needs an administrator of the server."""
-
 
 
 async def bootstrap(settings: NamedSettings, *, extensions: Sequence[str] = ("vector",)) -> None:

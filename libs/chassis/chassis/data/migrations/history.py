@@ -23,7 +23,6 @@ LOCK_TIMEOUT_MS = 5_000
 STATEMENT_TIMEOUT_MS = 300_000
 
 
-
 async def run(
     settings: NamedSettings,
     metadata: MetaData | None = None,
@@ -92,9 +91,7 @@ def configuration(schema: str, metadata: MetaData) -> dict[str, Any]:  # Any: op
     }
 
 
-def _migrate(
-    connection: Connection, history: ScriptDirectory, schema: str, metadata: MetaData, target: str
-) -> None:
+def _migrate(connection: Connection, history: ScriptDirectory, schema: str, metadata: MetaData, target: str) -> None:
     connection.execute(text("SELECT pg_advisory_lock(hashtext(:schema))"), {"schema": f"migrate:{schema}"})
     connection.commit()
 

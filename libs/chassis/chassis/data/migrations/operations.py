@@ -15,7 +15,6 @@ CURRENT_USER = "NULLIF(current_setting('app.user_id', true), '')::uuid"
 ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 
-
 def protect_tenant(schema: str, table: str) -> None:
     """Let the app role see the rows of the current organization only."""
     protect(schema, table, f"organization_id = {CURRENT_ORGANIZATION}")
@@ -31,9 +30,7 @@ def grant_global(schema: str, table: str, privileges: str | Sequence[str] = "SEL
     grant(schema, table, "app", privileges)
 
 
-def grant_machinery(
-    schema: str, table: str, privileges: str | Sequence[str] = ALL
-) -> None:
+def grant_machinery(schema: str, table: str, privileges: str | Sequence[str] = ALL) -> None:
     """Let the machinery role use all rows of a table: only where work crosses organizations by nature."""
     grant(schema, table, "machinery", privileges)
     policy(schema, table, "machinery", "true")

@@ -12,7 +12,6 @@ from sqlalchemy import Connection, text
 from chassis.data.migrations.operations import (
     CURRENT_ORGANIZATION,
     grant_machinery,
-    policy,
     protect,
     quoted,
 )
@@ -174,7 +173,9 @@ def shared_levels(connection: Connection, schema: str) -> dict[str, int]:
         "SELECT c.relname, obj_description(c.oid, 'pg_class') FROM pg_class c WHERE c.relnamespace = to_regnamespace(:s)"
     )
     comments = {name: comment or "" for name, comment in connection.execute(query, {"s": schema})}
-    return {name: int(level) for name, comment in comments.items() if (level := comment.removeprefix("level ")) != comment}
+    return {
+        name: int(level) for name, comment in comments.items() if (level := comment.removeprefix("level ")) != comment
+    }
 
 
 def _create(schema: str, table: str, columns: str, *, level: int) -> None:
