@@ -4,7 +4,8 @@ import asyncio
 from datetime import timedelta
 
 from chassis.data.unit_of_work import Acquire
-from chassis.messaging.background import repeat, stopped_within
+from chassis.errors import DependencyUnavailable
+from chassis.messaging.background import Trouble, stopped_within
 from org.application.feed import KEPT
 from org.domain.job_views import KEPT as JOBS_KEPT
 from org.unit_of_work import OrgUnitOfWork
@@ -21,8 +22,13 @@ class Upkeep:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Do the upkeep until stopped; what fails now is done the next time."""
+        trouble = Trouble("org.upkeep")
         while not stop.is_set():
-            await repeat("org.upkeep", self.once())
+            try:
+                await self.once()
+                trouble.worked()
+            except DependencyUnavailable as error:
+                trouble.failed(error)
             await stopped_within(stop, self._interval.total_seconds())
 
     async def once(self) -> None:
