@@ -41,7 +41,7 @@ migrate: .venv/ready ## Bring every service's schema up to date, with the server
 	@$(RUN) -m fleet migrate
 
 demo: .venv/ready ## Walk through the main job against the running fleet
-	@$(RUN) -m fleet demo
+	@$(RUN) -m fleet.demo
 
 test: .venv/ready ## Run all tests (TESTS=path, WORKERS=n)
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(TESTS)

@@ -10,6 +10,7 @@ from chassis.servers.nats import EmbeddedNats
 from chassis.servers.postgres import EmbeddedPostgres
 from chassis.servers.process import EmbeddedServer, ServerFailed
 from chassis.servers.storage import EmbeddedS3
+from chassis.servers.tracked import TrackedProcess
 
 __all__ = [
     "EmbeddedNats",
@@ -20,4 +21,5 @@ __all__ = [
     "PostgresAddress",
     "S3Address",
     "ServerFailed",
+    "TrackedProcess",
 ]

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from chassis.servers.addresses import NatsAddress
 from chassis.servers.ports import HOST
-from chassis.servers.process import EmbeddedServer, program, write_private
+from chassis.servers.process import EmbeddedServer, program
+from chassis.servers.tracked import write_private
 
 USER = "fleet"
 

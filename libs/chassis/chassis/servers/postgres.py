@@ -16,7 +16,8 @@ from typing import ClassVar
 
 from chassis.servers.addresses import PostgresAddress
 from chassis.servers.ports import HOST
-from chassis.servers.process import EmbeddedServer, ServerFailed, write_private
+from chassis.servers.process import EmbeddedServer, ServerFailed
+from chassis.servers.tracked import write_private
 
 USER = "postgres"
 _NAMESPACE = ("unshare", "--user", "--map-user=1000", "--map-group=1000")

@@ -1,32 +1,22 @@
-"""A server program that runs for one data folder, found again by the pid it was started with."""
+"""A server program that runs for one data folder, on ports of the loopback interface."""
 
 import json
 import os
 import secrets
 import signal
-import subprocess
 import sysconfig
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import ClassVar, Self
 
-import psutil
-
 from chassis.servers.ports import free_ports, is_free
+from chassis.servers.tracked import TrackedProcess, write_private
 
 
 class ServerFailed(RuntimeError):
     """A server did not start, or did not stop; the message ends with the tail of its log."""
-
-
-@dataclass(frozen=True)
-class _State:
-    pid: int | None = None
-    create_time: float = 0.0  # seconds since the epoch, as the system tells it
-    ports: dict[str, int] = field(default_factory=dict)
 
 
 class EmbeddedServer(ABC):
@@ -47,7 +37,7 @@ class EmbeddedServer(ABC):
         self.folder = folder.absolute()
         self.durable = durable
         self._wanted_port = port
-        self._child: subprocess.Popen[bytes] | None = None
+        self._process = TrackedProcess(self.folder / "process.json")
 
     def start(self) -> Self:
         """Start the program, or take over the one that runs for the folder; return when it answers.
@@ -68,26 +58,25 @@ class EmbeddedServer(ABC):
                 # A free port can be taken by another process before the program binds it: choose others.
                 if self._wanted_port is not None or not attempts_left:
                     raise
-                self._forget_ports()
+                (self.folder / "ports.json").unlink()
         return self
 
     def stop(self) -> None:
         """End the program gracefully, by its own pid; killed when it takes longer than its timeout."""
-        self._end(self.stop_signal, self.stop_timeout_seconds)
+        self._process.end(self.stop_signal, timeout_seconds=self.stop_timeout_seconds)
 
     def kill(self) -> None:
         """End the program and its children at once, as a crash would."""
-        self._end(signal.SIGKILL, 10.0)
+        self._process.end(signal.SIGKILL, timeout_seconds=10.0)
 
     def is_running(self) -> bool:
         """Say whether the program that was started for the folder still runs."""
-        return self._running_process() is not None
+        return self._process.is_running()
 
     @property
     def pid(self) -> int | None:
         """The running program's process id."""
-        process = self._running_process()
-        return None if process is None else process.pid
+        return self._process.pid
 
     @property
     def port(self) -> int:
@@ -97,7 +86,9 @@ class EmbeddedServer(ABC):
     @property
     def ports(self) -> Mapping[str, int]:
         """All ports by name."""
-        return self._state().ports
+        file = self.folder / "ports.json"
+        ports: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
+        return ports
 
     @property
     def log_file(self) -> Path:
@@ -127,22 +118,10 @@ class EmbeddedServer(ABC):
 
     def _launch(self) -> None:
         ports = self._choose_ports()
+        write_private(self.folder / "ports.json", json.dumps(ports))
         self._prepare(ports)
-        with self.log_file.open("ab") as log:
-            self._child = subprocess.Popen(
-                self._command(ports),
-                cwd=self.folder,
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        started = psutil.Process(self._child.pid).create_time()
-        self._save(_State(pid=self._child.pid, create_time=started, ports=dict(ports)))
-
-    def _environment(self) -> Mapping[str, str]:
-        return {**os.environ, "HOME": str(self.folder)}
+        environment = {**os.environ, "HOME": str(self.folder)}
+        self._process.launch(self._command(ports), folder=self.folder, environment=environment, log=self.log_file)
 
     def _choose_ports(self) -> Mapping[str, int]:
         if self._wanted_port is not None and not is_free(self._wanted_port):
@@ -162,44 +141,6 @@ class EmbeddedServer(ABC):
                 raise ServerFailed(f"{self.name} did not answer in time:\n{self._log_tail()}")
             time.sleep(0.02)
 
-    def _end(self, signal_number: signal.Signals, timeout_seconds: float) -> None:
-        process = self._running_process()
-        if process is not None:
-            family = [process, *process.children(recursive=True)]
-            for member in family if signal_number == signal.SIGKILL else [process]:
-                send(member, signal_number)
-            _, alive = psutil.wait_procs(family, timeout=timeout_seconds)
-            for member in alive:
-                send(member, signal.SIGKILL)
-            psutil.wait_procs(alive, timeout=10)
-        if self._child is not None:
-            self._child.wait(timeout=10)
-            self._child = None
-        self._save(_State(ports=dict(self.ports)))
-
-    def _running_process(self) -> psutil.Process | None:
-        state = self._state()
-        if state.pid is None:
-            return None
-        try:
-            process = psutil.Process(state.pid)
-            # Another process may have been given the pid since: the start time tells them apart.
-            same = abs(process.create_time() - state.create_time) < 1.0
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except psutil.NoSuchProcess:
-            return None
-
-    def _forget_ports(self) -> None:
-        self._save(_State())
-
-    def _state(self) -> _State:
-        file = self.folder / "state.json"
-        return _State(**json.loads(file.read_text())) if file.exists() else _State()
-
-    def _save(self, state: _State) -> None:
-        if self.folder.exists():
-            write_private(self.folder / "state.json", json.dumps(asdict(state)))
-
     def _log_tail(self) -> str:
         return self.log_file.read_text(errors="replace")[-2000:] if self.log_file.exists() else ""
 
@@ -210,19 +151,3 @@ def program(name: str) -> str:
     if not path.exists():
         raise ServerFailed(f"{name} is not installed: install definable-chassis[servers]")
     return str(path)
-
-
-def send(process: psutil.Process, signal_number: signal.Signals) -> None:
-    """Send a signal to a process that may have ended meanwhile."""
-    try:
-        process.send_signal(signal_number)
-    except psutil.NoSuchProcess:
-        return
-
-
-def write_private(file: Path, text: str) -> None:
-    """Replace a file in one step, readable by its owner only."""
-    draft = file.with_suffix(f".{os.getpid()}.new")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-        stream.write(text)
-    draft.replace(file)

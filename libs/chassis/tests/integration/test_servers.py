@@ -110,8 +110,8 @@ class TestPostgres:
 
     def test_a_reused_pid_is_not_taken_for_the_server(self, postgres: EmbeddedPostgres) -> None:
         postgres.folder.mkdir()
-        state = {"pid": os.getpid(), "create_time": 1.0, "ports": {}}
-        (postgres.folder / "state.json").write_text(json.dumps(state))
+        state = {"pid": os.getpid(), "create_time": 1.0}
+        (postgres.folder / "process.json").write_text(json.dumps(state))
 
         assert not postgres.is_running()
 
@@ -126,7 +126,8 @@ class TestPostgres:
         folder = Path("/tmp") / f"fleet-as-nobody-{os.getpid()}"
         folder.mkdir(mode=0o700)
         shutil.chown(folder, "nobody", "nogroup")
-        code = f"from chassis.servers import *; import pathlib; EmbeddedPostgres(pathlib.Path({str(folder)!r})).start().stop()"
+        path = f"__import__('pathlib').Path({str(folder)!r})"
+        code = f"from chassis.servers import EmbeddedPostgres; EmbeddedPostgres({path}).start().stop()"
         try:
             subprocess.run(
                 ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", sys.executable, "-c", code],
