@@ -1,0 +1,1 @@
+"""Peers and providers of the agent service."""

@@ -1,0 +1,1 @@
+"""The rules of agents and runs, in plain Python."""
