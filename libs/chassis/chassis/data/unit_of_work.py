@@ -30,7 +30,7 @@ from chassis import ids
 from chassis.boundary import inside_unit_of_work
 from chassis.crypto import Sealer
 from chassis.data.database import Database, unavailable_as_error, violated_constraint
-from chassis.data.idempotency import KeyedCall, default_sealer
+from chassis.data.idempotency import IdempotentReplay, KeyedCall, default_sealer
 from chassis.data.repository import PAGE_SECRET
 from chassis.data.tables import INBOX
 from chassis.errors import EtagMismatch, FleetError
@@ -253,11 +253,15 @@ async def set_scope(session: AsyncSession, organization_id: UUID | None, user_id
 
 
 class StoredReplies:
-    """What the interceptor asks at the end of a call with an idempotency key whose units stored no reply."""
+    """How `chassis.rpc.interceptors` takes part: it asks here at the end of a call with an idempotency key."""
 
     def __init__(self, database: Database, *, sealer: Sealer | None = None) -> None:
         self._database = database
         self._sealer = sealer or default_sealer(database)
+
+    def replay_of(self, error: BaseException) -> Message | None:
+        """Return the reply kept for the key of a call when that is what its unit of work raised."""
+        return error.reply if isinstance(error, IdempotentReplay) else None
 
     async def store(self, call: CallContext, reply: Message) -> None:
         """Keep the reply of a call that reserved its key and did not hand the reply to `work.reply`."""

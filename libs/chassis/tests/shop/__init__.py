@@ -1,0 +1,1 @@
+"""A small service that the chassis is tested with. It sells nothing."""
