@@ -4,6 +4,7 @@ from google.protobuf.json_format import ParseDict
 
 from chassis.data.database import etag
 from chassis.ids import USER
+from chassis.rpc.times import timestamp
 from conversation import models
 from conversation.domain import ids
 from definable.agent.v1.run_service_pb2 import Citation
@@ -22,8 +23,8 @@ def conversation(row: models.Conversation) -> Conversation:
         owner_id=USER.show(row.owner_id),
         end_user=row.end_user,
         message_count=row.message_count,
-        create_time=row.create_time,
-        update_time=row.update_time,
+        create_time=timestamp(row.create_time),
+        update_time=timestamp(row.update_time),
         etag=etag(row),
     )
 
@@ -39,6 +40,6 @@ def message(row: models.Message) -> Message:
         citations=[ParseDict(citation, Citation(), ignore_unknown_fields=True) for citation in row.citations],
         run_id=ids.RUN.show(row.run_id) if row.run_id else "",
         error_reason=row.error_reason,
-        create_time=row.create_time,
-        complete_time=row.complete_time,
+        create_time=timestamp(row.create_time),
+        complete_time=timestamp(row.complete_time),
     )

@@ -8,6 +8,7 @@ from google.protobuf import json_format, struct_pb2
 
 from chassis.data.database import etag
 from chassis.errors import ValidationFailed, Violation
+from chassis.rpc.times import duration, timestamp
 from definable.tool.v1 import run_tool_service_pb2 as run_pb
 from definable.tool.v1 import tool_service_pb2 as pb
 from tool import models
@@ -40,8 +41,8 @@ def tool(row: models.Tool) -> pb.Tool:
             id=ids.TOOL.show(row.id),
             disabled=row.disabled,
             version=row.version,
-            create_time=row.create_time,
-            update_time=row.update_time,
+            create_time=timestamp(row.create_time),
+            update_time=timestamp(row.update_time),
             etag=etag(row),
         )
     )
@@ -71,7 +72,7 @@ def _definition(definition: ToolDefinition) -> pb.Tool:
         effect=pb.EffectClass.Value(f"EFFECT_CLASS_{definition.effect}"),
         policy=pb.ToolPolicy.Value(f"TOOL_POLICY_{definition.policy}"),
         http=pb.HttpTemplate(method=http.method, url=http.url, headers=http.headers, body=http.body) if http else None,
-        timeout=definition.timeout,
+        timeout=duration(definition.timeout),
         max_output_bytes=definition.max_output_bytes,
     )
 
@@ -130,7 +131,7 @@ def run_tool(tool: PinnedTool) -> run_pb.RunTool:
         effect=pb.EffectClass.Value(f"EFFECT_CLASS_{definition.effect}"),
         policy=pb.ToolPolicy.Value(f"TOOL_POLICY_{definition.policy}"),
         version=tool.version,
-        timeout=definition.timeout,
+        timeout=duration(definition.timeout),
     )
 
 
@@ -148,8 +149,8 @@ def execution(row: models.Execution) -> pb.ToolExecution:
         is_error=row.is_error,
         error_reason=row.error_reason,
         error_message=row.error_message,
-        duration=None if row.duration_ms is None else timedelta(milliseconds=row.duration_ms),
-        create_time=row.create_time,
+        duration=None if row.duration_ms is None else duration(timedelta(milliseconds=row.duration_ms)),
+        create_time=timestamp(row.create_time),
     )
 
 
@@ -159,7 +160,7 @@ def executed(row: models.Execution) -> run_pb.ExecuteForRunResponse:
         output=value(row.error_message if row.is_error else row.output),
         is_error=row.is_error,
         error_reason=row.error_reason,
-        duration=timedelta(milliseconds=row.duration_ms or 0),
+        duration=duration(timedelta(milliseconds=row.duration_ms or 0)),
         execution_id=ids.EXECUTION.show(row.id),
     )
 

@@ -92,7 +92,8 @@ def pdf(lines: list[str]) -> bytes:
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R "
+        b"/Resources << /Font << /F1 5 0 R >> >> >>",
         b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
     ]
@@ -118,17 +119,26 @@ def docx(paragraphs: list[str]) -> bytes:
         f"<w:p>{heading if number == 0 else ''}<w:r><w:t>{escape(text)}</w:t></w:r></w:p>"
         for number, text in enumerate(paragraphs)
     )
-    parts = {
-        "[Content_Types].xml": f'<Types xmlns="{package}/content-types">'
+    relation = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    types = (
         '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
         f'<Override PartName="/word/document.xml" ContentType="{office}.document.main+xml"/>'
-        f'<Override PartName="/word/styles.xml" ContentType="{office}.styles+xml"/></Types>',
-        "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" Type='
-        '"http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument" Target="word/document.xml"/></Relationships>',
-        "word/_rels/document.xml.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" Type='
-        '"http://schemas.openxmlformats.org/officeDocument/2006/relationships/styles" Target="styles.xml"/></Relationships>',
-        "word/styles.xml": f'<w:styles xmlns:w="{word}"><w:style w:type="paragraph" w:default="1" w:styleId="Normal">'
-        '<w:name w:val="Normal"/></w:style><w:style w:type="paragraph" w:styleId="Heading1"><w:name w:val="heading 1"/></w:style></w:styles>',
+        f'<Override PartName="/word/styles.xml" ContentType="{office}.styles+xml"/>'
+    )
+    styles = (
+        '<w:style w:type="paragraph" w:default="1" w:styleId="Normal"><w:name w:val="Normal"/></w:style>'
+        '<w:style w:type="paragraph" w:styleId="Heading1"><w:name w:val="heading 1"/></w:style>'
+    )
+
+    def relations(kind: str, target: str) -> str:
+        link = f'<Relationship Id="r1" Type="{relation}/{kind}" Target="{target}"/>'
+        return f'<Relationships xmlns="{package}/relationships">{link}</Relationships>'
+
+    parts = {
+        "[Content_Types].xml": f'<Types xmlns="{package}/content-types">{types}</Types>',
+        "_rels/.rels": relations("officeDocument", "word/document.xml"),
+        "word/_rels/document.xml.rels": relations("styles", "styles.xml"),
+        "word/styles.xml": f'<w:styles xmlns:w="{word}">{styles}</w:styles>',
         "word/document.xml": f'<w:document xmlns:w="{word}"><w:body>{body}</w:body></w:document>',
     }
     buffer = io.BytesIO()

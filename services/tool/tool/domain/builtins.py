@@ -31,7 +31,8 @@ BUILTINS: Mapping[UUID, ToolDefinition] = {
                 "type": "string",
                 "minLength": 1,
                 "maxLength": 500,
-                "description": "Numbers, + - * / // % **, parentheses, pi, e, and functions such as sqrt, log, sin, round, min, max.",
+                "description": "Numbers, + - * / // % **, parentheses, pi, e, and functions such as sqrt, log, sin, "
+                "round, min, max.",
             },
         ),
         timeout=timedelta(seconds=5),

@@ -51,11 +51,15 @@ def check(template: HttpTemplate, *, input_schema: Mapping[str, Any]) -> None:
         found.append(Violation("tool.http.url", "the host cannot have a place", "url"))
     if parts.username or parts.password:
         found.append(Violation("tool.http.url", "must not carry a user name or password", "url"))
-    for name in sorted(template.places - set(input_schema.get("properties", {}))):
-        found.append(Violation("tool.http", f"the place {{{name}}} is not a property of input_schema", "place"))
-    for name in template.headers:
-        if not _HEADER_NAME.match(name) or name.lower() in _RESERVED_HEADERS:
-            found.append(Violation(f"tool.http.headers.{name[:60]}", "this header cannot be set", "header"))
+    found += [
+        Violation("tool.http", f"the place {{{name}}} is not a property of input_schema", "place")
+        for name in sorted(template.places - set(input_schema.get("properties", {})))
+    ]
+    found += [
+        Violation(f"tool.http.headers.{name[:60]}", "this header cannot be set", "header")
+        for name in template.headers
+        if not _HEADER_NAME.match(name) or name.lower() in _RESERVED_HEADERS
+    ]
     if found:
         raise ToolTemplateInvalid(violations=found)
 
@@ -71,7 +75,8 @@ def fill(template: HttpTemplate, arguments: Mapping[str, Any]) -> HttpRequest:
     headers = {name: " ".join(_filled(value, arguments).split()) for name, value in template.headers.items()}
     content = _filled_body(template.body, arguments).encode()
     if rest and template.method in ("GET", "DELETE"):
-        url = f"{url}{'&' if urlsplit(url).query else '?'}{urlencode({name: _text(value) for name, value in rest.items()})}"
+        query = urlencode({name: _text(value) for name, value in rest.items()})
+        url = f"{url}{'&' if urlsplit(url).query else '?'}{query}"
     elif not template.body and template.method in ("POST", "PUT", "PATCH"):
         content = json.dumps(rest).encode()
         headers = {"Content-Type": "application/json", **headers}
