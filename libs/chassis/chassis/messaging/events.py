@@ -94,7 +94,8 @@ def subject_of(kind: type[Message], *, service: str = "") -> str:
     subject = kind.DESCRIPTOR.GetOptions().Extensions[options_pb2.event].subject
     if not subject:
         raise NotAnEvent(kind.DESCRIPTOR.full_name)
-    return str(subject)
+    # What every service announces in its own name stands in the contract as "definable.{service}.….v1".
+    return str(subject).replace("{service}", service)
 
 
 def producer_of(subject: str) -> str:

@@ -124,8 +124,6 @@ class CallContext:
     traceparent: str = ""
     is_key_reserved: bool = False
     """Set by the first unit of work of the call, which reserves the idempotency key."""
-    is_key_reserved: bool = False
-    """Set by the unit of work that took the idempotency key and committed."""
     is_reply_stored: bool = False
     """Set by the unit of work that committed the reply of an idempotent call together with its effect."""
 

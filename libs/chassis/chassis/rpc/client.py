@@ -5,10 +5,11 @@
     async with acting_for(organization_id, actor):
         run = await agent.StartRun(request)
 
-A call carries, in this order of preference: the `authorization` given with it; inside `acting_for` or `as_service` a token
-that auth minted for that; the token of the call being answered. Calls to auth's internal RPCs outside of `acting_for` carry
-an assertion of this process instead. A unary call ends after ten seconds or with the call being answered, if that is sooner.
-Failures are raised as FleetErrors: RemoteError with the peer's own reason, DependencyUnavailable when nobody answered.
+A call carries, in this order of preference: the `authorization` given with it; inside `acting_for` or `as_service` a
+token that auth minted for that; the token of the call being answered; towards auth an assertion of this process. The
+AuthenticationService always gets the assertion. A unary call ends after ten seconds or with the call being answered, if
+that is sooner. Failures are raised as FleetErrors: RemoteError with the peer's own reason, DependencyUnavailable when
+nobody answered.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ from opentelemetry.trace import SpanKind
 from chassis import telemetry
 from chassis.boundary import entering_network
 from chassis.crypto import load_private_key
-from chassis.errors import FleetError, Unauthenticated
+from chassis.errors import DependencyUnavailable, FleetError, Unauthenticated
 from chassis.ids import new_id
 from chassis.rpc import status
 from chassis.rpc.acting import Acting, RemoteTokens, Tokens, acting, acting_for, as_service
@@ -146,7 +147,7 @@ class Peers:
         metadata += [(key, value) for key, value in context.items() if value and key not in present]
         return metadata
 
-    def forget(self, peer: str, path: str) -> None:
+    def forget(self, path: str) -> None:
         """Drop the token that a peer refused, so that the next call asks for a new one."""
         current = acting()
         if current is not None and not path.startswith(AUTHENTICATION):
@@ -165,7 +166,10 @@ class Peers:
 
 
 class FleetChannel:
-    """A channel as generated stubs see it; what they get from it calls as `Peers` says."""
+    """A channel as generated stubs see it; what they get from it calls as `Peers` says.
+
+    The real channel is opened at the first call: stubs are made while wiring, before there is an event loop.
+    """
 
     def __init__(self, peers: Peers, peer: str) -> None:
         self._peers = peers
@@ -173,44 +177,50 @@ class FleetChannel:
 
     def unary_unary(self, method: str, *arguments: Any, **options: Any) -> "UnaryCallable":
         """Return the callable of a unary RPC."""
-        return UnaryCallable(self._peers, self._peer, method, self._channel.unary_unary(method, *arguments, **options))
+        return UnaryCallable(self._peers, self._peer, method, "unary_unary", arguments, options)
 
     def stream_unary(self, method: str, *arguments: Any, **options: Any) -> "UnaryCallable":
         """Return the callable of an RPC that takes a stream."""
-        return UnaryCallable(
-            self._peers, self._peer, method, self._channel.stream_unary(method, *arguments, **options), bounded=False
-        )
+        return UnaryCallable(self._peers, self._peer, method, "stream_unary", arguments, options)
 
     def unary_stream(self, method: str, *arguments: Any, **options: Any) -> "StreamCallable":
         """Return the callable of an RPC that answers with a stream."""
-        return StreamCallable(
-            self._peers, self._peer, method, self._channel.unary_stream(method, *arguments, **options)
-        )
+        return StreamCallable(self._peers, self._peer, method, "unary_stream", arguments, options)
 
     def stream_stream(self, method: str, *arguments: Any, **options: Any) -> "StreamCallable":
         """Return the callable of an RPC that takes and answers with streams."""
-        return StreamCallable(
-            self._peers, self._peer, method, self._channel.stream_stream(method, *arguments, **options)
-        )
-
-    @property
-    def _channel(self) -> Any:  # Any: gRPC's own channel takes an argument that its types don't know
-        return self._peers.channels.channel(self._peer)
+        return StreamCallable(self._peers, self._peer, method, "stream_stream", arguments, options)
 
 
 class _Callable:
-    def __init__(self, peers: Peers, peer: str, method: str, inner: Any, *, bounded: bool = True) -> None:
+    def __init__(
+        self, peers: Peers, peer: str, method: str, kind: str, arguments: Sequence[Any], options: Mapping[str, Any]
+    ) -> None:
         self.peers = peers
         self.peer = peer
         self.method = method
-        self.inner = inner
-        self.bounded = bounded
+        self.is_bounded = kind == "unary_unary"
+        self._kind = kind
+        self._arguments = arguments
+        self._options = options
+        self._inner: tuple[grpc.aio.Channel, Any] | None = None
+
+    def open(self) -> Any:  # Any: gRPC's callable, of four kinds
+        """Return what makes the call on the peer's channel. Raises DependencyUnavailable when the peer is not known."""
+        try:
+            channel = self.peers.channels.channel(self.peer)
+        except KeyError:
+            raise DependencyUnavailable(dependency=self.peer) from None
+        if self._inner is None or self._inner[0] is not channel:
+            make = getattr(channel, self._kind)
+            self._inner = (channel, make(self.method, *self._arguments, **self._options))
+        return self._inner[1]
 
     def error(self, error: grpc.aio.AioRpcError) -> FleetError:
         """Return the failure of a call as ours, and drop the token it was made with when that was refused."""
         failure = status.from_rpc_error(error, peer=self.peer)
         if failure.code == Unauthenticated.code:
-            self.peers.forget(self.peer, self.method)
+            self.peers.forget(self.method)
         return failure
 
 
@@ -253,8 +263,8 @@ class UnaryCall(Awaitable[Any]):
         started, code = time.perf_counter(), "OK"
         with telemetry.span(made.method.lstrip("/"), kind=SpanKind.CLIENT, peer=made.peer):
             metadata = await made.peers.metadata(made.peer, made.method, self._metadata)
-            timeout = _timeout(self._timeout, bounded=made.bounded)
-            call = made.inner(self._request, timeout=timeout, metadata=metadata)
+            timeout = _timeout(self._timeout, is_bounded=made.is_bounded)
+            call = made.open()(self._request, timeout=timeout, metadata=metadata)
             try:
                 reply = cast("Message", await call)
                 self._trailing = dict(await call.trailing_metadata() or ())
@@ -305,7 +315,7 @@ class StreamCall:
         made = self._callable
         entering_network(f"{made.peer}{made.method}")
         metadata = await made.peers.metadata(made.peer, made.method, self._metadata)
-        self._call = made.inner(self._request, timeout=self._timeout, metadata=metadata)
+        self._call = made.open()(self._request, timeout=self._timeout, metadata=metadata)
         try:
             async for message in self._call:
                 yield message
@@ -315,9 +325,9 @@ class StreamCall:
             self._call.cancel()
 
 
-def _timeout(given: float | None, *, bounded: bool) -> float | None:
-    """Return how many seconds a call may take: what is given or the default, and no more than its own caller has left."""
-    timeout = given if given is not None or not bounded else DEFAULT_DEADLINE.total_seconds()
+def _timeout(given: float | None, *, is_bounded: bool) -> float | None:
+    """Return how many seconds a call may take: what is given or the default, no more than its own caller has left."""
+    timeout = given if given is not None or not is_bounded else DEFAULT_DEADLINE.total_seconds()
     call = call_or_none()
     if call is None or call.deadline is None:
         return timeout

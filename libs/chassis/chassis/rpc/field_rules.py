@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from google.api import field_behavior_pb2  # type: ignore[import-untyped]  # Google ships no types for it
@@ -14,7 +14,8 @@ from google.protobuf.message import Message
 
 from buf.validate import validate_pb2
 
-Value = Any  # whatever protobuf gives for a field: a scalar, a message or a container of these
+# Any, here and for the rules below: protobuf picks the type of a field, and that of its rules, at run time.
+Value = Any
 
 _EMAIL = re.compile(
     r"[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
@@ -81,7 +82,7 @@ def is_map(descriptor: FieldDescriptor) -> bool:
 
 
 def _shows_absence(descriptor: FieldDescriptor) -> bool:
-    """Whether an absent value can be told from a valid one: 0 and false are valid, an empty text or UNSPECIFIED is not."""
+    """Whether absence can be told from a valid value: 0 and false are valid, an empty text or UNSPECIFIED is not."""
     if descriptor.has_presence or descriptor.is_repeated:
         return True
     return descriptor.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_ENUM)
@@ -98,13 +99,18 @@ def _add_type_rules(rules: FieldRules, declared: validate_pb2.FieldRules, descri
             rules.each += _scalar_tests(declared.repeated.items, descriptor)
         case "map":
             rules.tests += _map(declared.map, descriptor)
-            rules.keys += _scalar_tests(declared.map.keys, descriptor.message_type.fields_by_name["key"])
-            rules.each += _scalar_tests(declared.map.values, descriptor.message_type.fields_by_name["value"])
+            rules.keys += _scalar_tests(declared.map.keys, _entry(descriptor, "key"))
+            rules.each += _scalar_tests(declared.map.values, _entry(descriptor, "value"))
         case _:
             rules.tests += _scalar_tests(declared, descriptor)
 
 
-def _scalar_tests(declared: validate_pb2.FieldRules, descriptor: FieldDescriptor) -> list[Test]:
+def _entry(descriptor: FieldDescriptor, name: str) -> FieldDescriptor:
+    entry: Any = descriptor.message_type  # a map is a repeated message of key and value
+    return cast("FieldDescriptor", entry.fields_by_name[name])
+
+
+def _scalar_tests(declared: validate_pb2.FieldRules, descriptor: Any) -> list[Test]:  # Any: as Value
     kind = declared.WhichOneof("type")
     if kind is None:
         return []
@@ -130,7 +136,7 @@ _NUMBERS = frozenset(
 ) | {"double", "float"}
 
 
-def _string(given: validate_pb2.StringRules, descriptor: FieldDescriptor) -> list[Test]:
+def _string(given: Any, descriptor: FieldDescriptor) -> list[Test]:
     well_known = given.WhichOneof("well_known")
     _only(given, (*_STRING, "const", "in", "not_in", *_WELL_KNOWN), descriptor)
     tests = [_STRING[name](getattr(given, name)) for name in _STRING if given.HasField(name)]
@@ -217,7 +223,7 @@ _WELL_KNOWN: dict[str, Test] = {
 }
 
 
-def _bytes(given: validate_pb2.BytesRules, descriptor: FieldDescriptor) -> list[Test]:
+def _bytes(given: Any, descriptor: FieldDescriptor) -> list[Test]:
     makers = {
         "len": _characters(_equal, "must have exactly {} bytes", "bytes.len"),
         "min_len": _characters(_at_least, "must have at least {} bytes", "bytes.min_len"),
@@ -227,16 +233,14 @@ def _bytes(given: validate_pb2.BytesRules, descriptor: FieldDescriptor) -> list[
     return [make(getattr(given, name)) for name, make in makers.items() if given.HasField(name)]
 
 
-def _number(given: Message, kind: str, descriptor: FieldDescriptor) -> list[Test]:
+def _number(given: Any, kind: str, descriptor: FieldDescriptor) -> list[Test]:
     _only(given, ("const", "in", "not_in", "gt", "gte", "lt", "lte", "finite"), descriptor)
     tests: list[Test] = []
     # Infinity and NaN pass through no rule of ours, whether or not the contract says `finite`: JSON has neither.
     if kind in ("double", "float"):
         tests.append(_finite)
     low, high = given.WhichOneof("greater_than"), given.WhichOneof("less_than")
-    for name in (low, high):
-        if name is not None:
-            tests.append(_bound(name, getattr(given, name), kind))
+    tests += [_bound(name, getattr(given, name), kind) for name in (low, high) if name is not None]
     return tests + _choices(given, kind)
 
 
@@ -256,7 +260,7 @@ def _bound(name: str, limit: Value, kind: str) -> Test:
 _finite = _test(math.isfinite, "must be a finite number", "double.finite")
 
 
-def _enum(given: validate_pb2.EnumRules, descriptor: FieldDescriptor) -> list[Test]:
+def _enum(given: Any, descriptor: Any) -> list[Test]:
     _only(given, ("const", "in", "not_in", "defined_only"), descriptor)
     tests = _choices(given, "enum")
     if given.defined_only:
@@ -306,7 +310,7 @@ def _map(given: validate_pb2.MapRules, descriptor: FieldDescriptor) -> list[Test
     return tests
 
 
-def _choices(given: Message, kind: str) -> list[Test]:
+def _choices(given: Any, kind: str) -> list[Test]:
     tests = []
     if given.HasField("const"):
         tests.append(_equals(given.const, f"{kind}.const"))

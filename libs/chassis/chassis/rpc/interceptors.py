@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol, cast
@@ -22,6 +22,7 @@ from opentelemetry.trace import SpanKind
 from chassis import ids, telemetry
 from chassis.errors import (
     CredentialMissing,
+    DependencyUnavailable,
     FleetError,
     InternalOnly,
     PermissionMissing,
@@ -101,9 +102,14 @@ class _Method:
 
 @dataclass(eq=False, slots=True)
 class _Stream:
-    caller: Caller
+    caller: Caller | None
     task: "asyncio.Task[Any]"  # Any: whatever the handler returns
-    is_revoked: bool = False
+    ended_by: FleetError | None = None
+
+    def end(self, why: FleetError) -> None:
+        if self.ended_by is None:
+            self.ended_by = why
+            self.task.cancel()
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -126,7 +132,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._wrapped: dict[str, Handler] = {}
         self._streams: set[_Stream] = set()
         if revocations is not None:
-            revocations.subscribe(self._end_streams)
+            revocations.subscribe(self._end_revoked)
 
     async def intercept_service(
         self,
@@ -183,13 +189,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async with self._edge(method, context) as call:
             await self._admit(method, call, context)
             request = method.request(raw)
-            with self._ended_by_revocation(call.caller):
+            with self._endable(call.caller):
                 await _send(behavior(request, context), context)
 
     async def _answer_both(self, method: _Method, behavior: Any, raw: AsyncIterator[bytes], context: Context) -> None:
         async with self._edge(method, context) as call:
             await self._admit(method, call, context)
-            with self._ended_by_revocation(call.caller):
+            with self._endable(call.caller):
                 await _send(behavior(_parsed(method, None, raw), context), context)
 
     # --- errors ---
@@ -241,30 +247,32 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise
 
     @contextmanager
-    def _ended_by_revocation(self, caller: Caller | None) -> Iterator[None]:
-        task = asyncio.current_task()
-        if caller is None or self._revocations is None or task is None:
-            yield
-            return
-        stream = _Stream(caller, task)
+    def _endable(self, caller: Caller | None) -> Iterator[None]:
+        """Let the stream in the block be ended by a revocation of its caller, or because the process stops."""
+        stream = _Stream(caller, cast("asyncio.Task[Any]", asyncio.current_task()))
         self._streams.add(stream)
         try:
-            if self._revocations.cover(caller):
+            # It may have come between the check of the token and here.
+            if caller is not None and self._revocations is not None and self._revocations.cover(caller):
                 raise CredentialMissing()
             yield
         except asyncio.CancelledError:
-            if not stream.is_revoked:
+            if stream.ended_by is None:
                 raise
-            task.uncancel()
-            raise CredentialMissing() from None
+            stream.task.uncancel()
+            raise stream.ended_by from None
         finally:
             self._streams.discard(stream)
 
-    def _end_streams(self, is_revoked: IsRevoked) -> None:
+    def end_streams(self) -> None:
+        """End all streams with UNAVAILABLE: the process stops, and their readers should go on elsewhere."""
         for stream in list(self._streams):
-            if not stream.is_revoked and is_revoked(stream.caller):
-                stream.is_revoked = True
-                stream.task.cancel()
+            stream.end(DependencyUnavailable(dependency=self._service))
+
+    def _end_revoked(self, is_revoked: IsRevoked) -> None:
+        for stream in list(self._streams):
+            if stream.caller is not None and is_revoked(stream.caller):
+                stream.end(CredentialMissing())
 
     # --- idempotency ---
 
@@ -326,7 +334,7 @@ async def _abort(context: Context, error: FleetError) -> NoReturn:
 
 
 def _call_of(method: str, context: Context) -> CallContext:
-    metadata = dict(context.invocation_metadata() or ())
+    metadata = _metadata(context)
     remaining = context.time_remaining()
     return CallContext(
         request_id=_text(metadata, "x-request-id")[:LONGEST_REQUEST_ID] or f"req_{ids.new_id().hex}",
@@ -338,16 +346,20 @@ def _call_of(method: str, context: Context) -> CallContext:
     )
 
 
-def _text(metadata: dict[str, Any], key: str) -> str:  # Any: gRPC's values are text, or bytes under keys with -bin
-    value = metadata.get(key, "")
+def _metadata(context: Context) -> dict[str, Any]:  # Any: gRPC's values are text, or bytes under keys with -bin
+    return dict(cast("Iterable[tuple[str, Any]] | None", context.invocation_metadata()) or ())
+
+
+def _text(metadata: dict[str, Any], key: str) -> str:  # Any: as above
+    value: object = metadata.get(key, "")
     return value if isinstance(value, str) else ""
 
 
 def _bearer(context: Context) -> str:
-    for key, value in context.invocation_metadata() or ():
-        if key == "authorization" and isinstance(value, str) and value[:7].lower() == "bearer ":
-            return value[7:]
-    raise CredentialMissing()
+    value = _text(_metadata(context), "authorization")
+    if value[:7].lower() != "bearer ":
+        raise CredentialMissing()
+    return value[7:]
 
 
 def _check_access(access: Access, caller: Caller) -> None:
@@ -359,7 +371,7 @@ def _check_access(access: Access, caller: Caller) -> None:
 
 
 def _idempotency(method: _Method, request: Message, context: Context) -> Idempotency | None:
-    key = _text(dict(context.invocation_metadata() or ()), "idempotency-key")
+    key = _text(_metadata(context), "idempotency-key")
     if not key or not method.takes_key:
         return None
     if len(key) > LONGEST_KEY or not key.isprintable():

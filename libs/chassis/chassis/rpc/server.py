@@ -1,5 +1,6 @@
 """The gRPC server of a process."""
 
+import asyncio
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -67,7 +68,10 @@ class FleetServer:
         """Take no more calls and give those in flight `grace` seconds."""
         if self._server is not None:
             await self.set_serving(False)
-            await self._server.stop(grace)
+            stopping = asyncio.ensure_future(self._server.stop(grace))
+            # Streams would use up the grace; whoever reads one resumes it elsewhere.
+            self._interceptor.end_streams()
+            await stopping
             self._server = None
 
     def _bind(self, server: grpc.aio.Server) -> int:

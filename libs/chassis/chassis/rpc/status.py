@@ -1,7 +1,7 @@
 """FleetError ↔ google.rpc.Status, which is how failures travel between processes.
 
-A status carries ErrorInfo (reason, domain, metadata), BadRequest when fields are to blame and RetryInfo when waiting helps.
-It goes into trailing metadata and so stays small: at most 20 violations and 4 KB.
+A status carries ErrorInfo (reason, domain, metadata), BadRequest when fields are to blame and RetryInfo when waiting
+helps. It goes into trailing metadata and so stays small: at most 20 violations and 4 KB.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import grpc
 from google.protobuf.message import DecodeError
-from google.rpc import code_pb2, error_details_pb2, status_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]  # Google ships none
 
 from chassis.errors import Code, DependencyUnavailable, FleetError, Violation
 
@@ -89,7 +89,7 @@ def from_rpc_error(error: grpc.aio.AioRpcError, *, peer: str) -> FleetError:
     return RemoteError(code=code, reason=reason, message=_MESSAGES[reason], metadata={"dependency": peer})
 
 
-# What gRPC itself answers with when the peer's code could not: without details, and with a text that is not for clients.
+# What gRPC itself answers with when the peer's code could not: without details, and in words that are not for clients.
 _REASONS_OF_GRPC = {
     Code.DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",
     Code.UNIMPLEMENTED: "METHOD_NOT_ALLOWED",
@@ -141,7 +141,7 @@ def _field_violation(violation: Violation) -> error_details_pb2.BadRequest.Field
 
 
 def _size(violations: list[error_details_pb2.BadRequest.FieldViolation]) -> int:
-    return error_details_pb2.BadRequest(field_violations=violations).ByteSize() + 80  # the Any around it
+    return int(error_details_pb2.BadRequest(field_violations=violations).ByteSize()) + 80  # the Any around it
 
 
 def _add(

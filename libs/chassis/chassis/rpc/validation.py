@@ -1,31 +1,35 @@
 """Checks requests against the rules of their contract, with a validator compiled once for each message type.
 
-Enforced are these options of `buf.validate`, with protovalidate's meaning (a field without presence is checked even when it
-is zero; one with presence only when it is set):
+Enforced are these options of `buf.validate`, with protovalidate's meaning (a field without presence is checked even
+when it is zero; one with presence only when it is set):
 
 - field: `required`, `ignore`
-- string: `const in not_in len min_len max_len min_bytes max_bytes pattern prefix suffix contains email uuid uri hostname ip`
+- string: `const in not_in len min_len max_len min_bytes max_bytes pattern prefix suffix contains`, and the formats
+  `email uuid uri hostname ip`
 - bytes: `len min_len max_len`
 - numbers: `const in not_in gt gte lt lte finite`; bool: `const`; enum: `const in not_in defined_only`
 - repeated: `min_items max_items unique items`; map: `min_pairs max_pairs keys values`
 - duration: `required gt gte lt lte`; oneof: `required`
 
-and `google.api.field_behavior`: REQUIRED must be there and not be empty (numbers and booleans without presence cannot tell,
-so they pass), OUTPUT_ONLY is not looked at. The resource in an Update request is checked only where the update mask points,
-without a mask only where it is populated. Beyond the contract, no text may hold U+0000, which Postgres cannot store.
+and `google.api.field_behavior`: REQUIRED must be there and not be empty (numbers and booleans without presence cannot
+tell, so they pass), OUTPUT_ONLY is not looked at. The resource in an Update request is checked only where the update
+mask points, without a mask only where it is populated. Beyond the contract, no text may hold U+0000, which Postgres
+cannot store.
 
 Any other rule raises RuleNotSupported when the validator is compiled, which the server does when it starts.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
+from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from chassis.errors import ValidationFailed, Violation
 from chassis.rpc import field_rules
-from chassis.rpc.field_rules import RuleNotSupported, Value
+from chassis.rpc.field_rules import FieldRules, RuleNotSupported, Test, Value
 
 __all__ = ["RuleNotSupported", "Validator", "validate", "validator_for"]
 
@@ -67,10 +71,8 @@ class Validator:
             if len(found) >= MAX_VIOLATIONS:
                 raise _Enough
 
-        try:
+        with suppress(_Enough):
             self.check(message, "", report)
-        except _Enough:
-            pass
         return found
 
     def check(self, message: Message, path: str, report: Report, only: set[str] | None = None) -> None:
@@ -114,49 +116,52 @@ def validate(message: Message) -> None:
 def _field_check(field: FieldDescriptor) -> FieldCheck | None:
     """Return the check of a field, None when there is nothing to check."""
     rules = field_rules.rules_of(field)
-    if rules.is_ignored:
-        return None
-    value_check = _value_check(field)
-    if not (rules.is_required or rules.tests or rules.each or value_check):
-        return None
+    value_check = None if rules.is_ignored else _value_check(field)
+    if rules.is_required or rules.tests or rules.each or rules.keys or value_check:
+        return _FieldCheck(field, rules, value_check)
+    return None
 
-    def check(message: Message, path: str, report: Report) -> None:
-        value = getattr(message, field.name)
-        here = path + field.name
-        is_present = message.HasField(field.name) if field.has_presence else bool(value)
-        if not is_present:
-            if rules.is_required:
-                report(Violation(here, "is required", "required"))
-                return
-            if field.has_presence or rules.skips_zero:
-                return
-        for test in rules.tests:
-            if problem := test(value):
-                report(Violation(here, problem.description, problem.rule))
+
+class _FieldCheck:
+    def __init__(self, field: FieldDescriptor, rules: FieldRules, value_check: "ValueCheck | None") -> None:
+        self._name = field.name
+        self._has_presence = field.has_presence
+        self._is_map = field_rules.is_map(field)
+        self._is_repeated = field.is_repeated
+        self._rules = rules
+        self._value_check = value_check
+
+    def __call__(self, message: Message, path: str, report: Report) -> None:
+        value = getattr(message, self._name)
+        here = path + self._name
+        is_present = message.HasField(self._name) if self._has_presence else bool(value)
+        if not is_present and self._rules.is_required:
+            report(Violation(here, "is required", "required"))
+        elif is_present or not (self._has_presence or self._rules.skips_zero):
+            _report_failures(self._rules.tests, value, here, report)
         if is_present:
-            for item_path, item, tests in _items(field, value, here, rules):
-                for test in tests:
-                    if problem := test(item):
-                        report(Violation(item_path, problem.description, problem.rule))
-                if value_check:
-                    value_check(item, item_path, report)
+            for item_path, item, tests in self._items(value, here):
+                _report_failures(tests, item, item_path, report)
+                if self._value_check:
+                    self._value_check(item, item_path, report)
 
-    return check
+    def _items(self, value: Value, path: str) -> Iterator[tuple[str, Value, list[Test]]]:
+        """Yield path, value and tests of each single value: of the field itself, its items, its keys and values."""
+        if self._is_map:
+            for key in value:
+                yield f"{path}[{key}]", key, self._rules.keys
+                yield f"{path}[{key}]", value[key], self._rules.each
+        elif self._is_repeated:
+            for index, item in enumerate(value):
+                yield f"{path}[{index}]", item, self._rules.each
+        else:
+            yield path, value, []
 
 
-def _items(
-    field: FieldDescriptor, value: Value, path: str, rules: field_rules.FieldRules
-) -> Iterator[tuple[str, Value, list[field_rules.Test]]]:
-    """Yield path, value and tests of each single value of a field: of itself, of its items, of its keys and values."""
-    if not field.is_repeated:
-        yield path, value, []
-    elif field_rules.is_map(field):
-        for key in value:
-            yield f"{path}[{key}]", key, rules.keys
-            yield f"{path}[{key}]", value[key], rules.each
-    else:
-        for index, item in enumerate(value):
-            yield f"{path}[{index}]", item, rules.each
+def _report_failures(tests: list[Test], value: Value, path: str, report: Report) -> None:
+    for test in tests:
+        if problem := test(value):
+            report(Violation(path, problem.description, problem.rule))
 
 
 ValueCheck = Callable[[Value, str, Report], None]
@@ -187,8 +192,8 @@ def _value_check(field: FieldDescriptor) -> ValueCheck | None:
 _JSON = frozenset({"google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue"})
 
 
-def _is_well_known(kind: Descriptor) -> bool:
-    return kind.full_name.startswith("google.")
+def _is_well_known(kind: Any) -> bool:  # Any: protobuf has two classes of descriptors
+    return str(kind.full_name).startswith("google.")
 
 
 def _no_nul(value: Value, path: str, report: Report) -> None:
