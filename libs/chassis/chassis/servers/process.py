@@ -80,8 +80,8 @@ class EmbeddedServer(ABC):
 
     @property
     def port(self) -> int:
-        """The main port; known once the server was started."""
-        return self.ports["main"]
+        """The main port: the given one, or the one that was free when the server was first started."""
+        return self._wanted_port if self._wanted_port is not None else self.ports["main"]
 
     @property
     def ports(self) -> Mapping[str, int]:
@@ -112,6 +112,7 @@ class EmbeddedServer(ABC):
         file = self.folder / "secrets.json"
         known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
         if name not in known:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             known[name] = secrets.token_hex(24)
             write_private(file, json.dumps(known))
         return known[name]
