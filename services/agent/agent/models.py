@@ -151,7 +151,7 @@ class RunEvent(Base):
 
 
 class RunLease(Base):
-    """A run that has not ended, and who holds it. No content: the machinery role sees the leases of all organizations."""
+    """A run that has not ended, and who holds it. No content: the machinery role sees the leases of everyone."""
 
     __tablename__ = "run_leases"
     __table_kind__ = TableKind.TENANT

@@ -34,7 +34,7 @@ from agent.domain.steps import (
     WAITING,
     Step,
 )
-from chassis.errors import FleetError
+from chassis.errors import Code, FleetError
 from chassis.rpc.caller import Actor
 
 log = structlog.get_logger(__name__)
@@ -234,4 +234,5 @@ def _pause_after(error: FleetError, failures: int) -> timedelta | None:
 def _is_worth_repeating(error: FleetError) -> bool:
     if isinstance(error, ProviderUnavailable | ProviderRateLimited):
         return True
-    return error.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
+    # A refused token is dropped with the refusal; the next attempt asks auth for another.
+    return error.code in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.UNAUTHENTICATED)

@@ -70,7 +70,7 @@ async def start(
     run_id: UUID | None = None,
     origin: Origin | None = None,
 ) -> Run:
-    """Accept a run: record it, want a worker for it, announce it. One of the caller's with this id is returned as it is.
+    """Accept a run: record it, want a worker for it, announce it. One of the caller's with this id is returned as is.
 
     Raises AgentNotFound, AgentNotPublished, AgentVersionNotFound, AgentDefinitionInvalid, ModelNotFound, RunIdTaken.
     """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from agent.domain.passages import Passage
 
 _WORD = re.compile(r"\w+")
-_SENTENCE = re.compile(r"[^.!?\n]*[^.!?\n\s][^.!?\n]*(?:[.!?]+(?=\s|$)|(?=\n)|$|[.!?]+)")
+_BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+|\s*\n\s*")
 _STOP_WORDS = frozenset(
     [
         "a",
@@ -132,8 +132,8 @@ def _candidates(passage: Passage, stem: Stem) -> list[_Candidate]:
 
 def sentences_of(text: str) -> list[str]:
     """Cut a text at full stops and line ends. Sentences are slices of the text, at most 400 characters."""
-    found = (match.group().strip() for match in _SENTENCE.finditer(text))
-    return [sentence[:_LONGEST_QUOTE] for sentence in found if sentence]
+    found = (sentence.strip() for sentence in _BETWEEN_SENTENCES.split(text))
+    return [sentence[:_LONGEST_QUOTE] for sentence in found if _WORD.search(sentence)]
 
 
 def _words(text: str, stem: Stem) -> frozenset[str]:

@@ -118,7 +118,7 @@ def _answer(question: str, *, results: Sequence[ToolTurn], passages: Sequence[Pa
         )
     elif not parts:
         parts.append(
-            "This is the offline model: it only quotes passages of knowledge bases and calls tools when a script says so. "
+            "This is the offline model: it quotes passages of knowledge bases, and calls tools when a script says so. "
             "It was given no passages. Configure a provider for written answers."
         )
     return "\n\n".join(parts)

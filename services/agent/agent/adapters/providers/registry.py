@@ -25,8 +25,8 @@ OFFLINE_MODEL = ModelSpec(
     name=OFFLINE,
     display_name="Offline",
     description=(
-        "Built in, needs no key and no network. Not a language model: it quotes the sentences of the passages found that "
-        "fit the question best, with citations, and makes the tool calls that a script in the message asks for."
+        "Built in, needs no key and no network. Not a language model: it quotes the sentences of the passages found "
+        "that fit the question best, with citations, and makes the tool calls that a script in the message asks for."
     ),
     context_tokens=1_000_000,
 )

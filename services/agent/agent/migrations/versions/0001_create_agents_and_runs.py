@@ -36,7 +36,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in reversed(TABLES):
         op.drop_table(table, schema=SCHEMA)
-    chassis_ops.drop_shared_v1(SCHEMA)
+    chassis_ops.drop_shared(SCHEMA)
 
 
 def _create_agents() -> None:
