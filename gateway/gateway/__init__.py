@@ -1,0 +1,1 @@
+"""The front of the fleet: REST, SSE and WebSocket over gRPC."""

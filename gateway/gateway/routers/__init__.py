@@ -1,0 +1,1 @@
+"""What is written by hand, since the contracts can't say it."""
