@@ -1,49 +1,79 @@
-"""Requests to addresses that users name: the only way out for them.
+"""HTTP to addresses that users name.
 
-A host is resolved once, every address it has must be public, and the connection goes to that very address, with the
-host's name in the Host header and in TLS. Redirects are followed for GET and HEAD and checked anew. Time and bytes
-are capped; bodies are never decompressed.
+Whatever a user can make a server fetch, an attacker will point at the server's own network. So a host name is resolved
+once, every address it has must be public, and the connection goes to just that address, with the right Host and SNI.
+Redirects pass the same gate. IPv4 addresses inside IPv6 ones count as what they are, since `ipaddress` calls
+`64:ff9b::7f00:1` global.
 """
 
 import asyncio
+import ipaddress
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import ip_address, ip_network
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpcore
 
-from chassis.addresses import Network, is_allowed
 from chassis.boundary import entering_network
 
 MAX_REDIRECTS = 5
+MAX_URL = 8192
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_CONNECT_TIMEOUT_SECONDS = 10.0
+_NOT_FORWARDED = frozenset({"authorization", "cookie", "proxy-authorization"})
+_OURS = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "expect", "upgrade", "te"}
+)
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# Metadata services of clouds: what `ipaddress` would let through, and the well-known ones that it would not.
+_METADATA = frozenset(
+    ipaddress.ip_address(text)
+    for text in ("168.63.129.16", "169.254.169.254", "169.254.170.2", "100.100.100.200", "192.0.0.192", "fd00:ec2::254")
+)
+_REFUSED: Sequence[IPNetwork] = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "64:ff9b:1::/48",  # NAT64 of the local network
+        "2001::/32",  # Teredo: where a packet goes is the relay's choice
+        "fec0::/10",  # site-local, deprecated and still routed here and there
+        "192.88.99.0/24",  # relays of 6to4
+    )
+)
+_LAST_32_BITS: Sequence[IPNetwork] = tuple(
+    ipaddress.ip_network(text) for text in ("::ffff:0:0/96", "::/96", "64:ff9b::/96")
+)
+_6TO4 = ipaddress.ip_network("2002::/16")
 
 
-class FetchFailed(Exception):
-    """The other side could not be reached, or did not speak HTTP."""
+class FetchError(Exception):
+    """There is no answer to hand out. What is in the message is for logs, not for users."""
 
 
-class AddressRefused(FetchFailed):
-    """The URL is not http or https, its host has no address, or one that is not public."""
+class AddressRefused(FetchError):
+    """The URL leads, or is redirected, to where no user may send us."""
 
 
-class FetchTimeout(FetchFailed):
-    """The reply was not complete in time."""
+class FetchTimeout(FetchError):
+    """The whole exchange took longer than allowed."""
 
 
-class BodyTooLarge(FetchFailed):
+class BodyTooLarge(FetchError):
     """The body is larger than allowed."""
 
 
-@dataclass(frozen=True)
+class FetchFailed(FetchError):
+    """The other side could not be reached, or did not speak HTTP."""
+
+
+@dataclass(frozen=True, slots=True)
 class Fetched:
-    """A reply. Names of `headers` are in lower case; of a repeated one the last is kept."""
+    """An answer, whatever its status. Header names are in lower case, repeated ones joined by commas."""
 
     status: int
     headers: Mapping[str, str]
@@ -51,15 +81,40 @@ class Fetched:
     final_url: str
 
 
-class SafeFetcher:
-    """Fetches; holds no connections between calls.
+def is_public(address: IPAddress) -> bool:
+    """Whether an address, and any IPv4 address that it carries, belongs to the public internet."""
+    inner = embedded_ipv4(address)
+    if inner is not None:
+        return is_public(inner)
+    if address in _METADATA or any(address.version == net.version and address in net for net in _REFUSED):
+        return False
+    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
-    `allow_private` are networks to allow beyond the public ones ("127.0.0.0/8").
+
+def embedded_ipv4(address: IPAddress) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address inside an IPv6 address: mapped, compatible, NAT64, 6to4, ISATAP; None without one."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return None
+    number = int(address)
+    if any(address in network for network in _LAST_32_BITS):
+        return ipaddress.IPv4Address(number & 0xFFFF_FFFF)
+    if address in _6TO4:
+        return ipaddress.IPv4Address(number >> 80 & 0xFFFF_FFFF)
+    if number >> 32 & 0xFDFF_FFFF == 0x0000_5EFE:
+        return ipaddress.IPv4Address(number & 0xFFFF_FFFF)
+    return None
+
+
+class SafeFetcher:
+    """Fetches from public addresses only.
+
+    `allow_private` lists networks ("127.0.0.1/32") that may be reached all the same: for tests, and for operators who
+    run tools of their own beside the fleet.
     """
 
-    def __init__(self, *, allow_private: Sequence[str] = ()) -> None:
-        self._backend = _CheckedBackend([ip_network(text) for text in allow_private])
-        self._tls = ssl.create_default_context()
+    def __init__(self, *, allow_private: Iterable[str] = (), ssl_context: ssl.SSLContext | None = None) -> None:
+        self._backend = _CheckedBackend([ipaddress.ip_network(text, strict=False) for text in allow_private])
+        self._ssl_context = ssl_context
 
     async def fetch(
         self,
@@ -69,60 +124,139 @@ class SafeFetcher:
         headers: Mapping[str, str] | None = None,
         content: bytes = b"",
         timeout: timedelta = timedelta(seconds=30),
-        max_bytes: int = 1_048_576,
+        max_bytes: int = 1024 * 1024,
+        max_redirects: int = MAX_REDIRECTS,
     ) -> Fetched:
-        """Return the reply, whatever its status, its body of at most `max_bytes` bytes.
+        """Return the answer to a request, after at most `max_redirects` redirects; `timeout` is for all of it.
 
-        Raises AddressRefused, FetchTimeout, BodyTooLarge or FetchFailed.
+        `max_bytes` bounds the body, decoded. Credentials are not taken along to another origin.
+        Raises AddressRefused, FetchTimeout, BodyTooLarge, FetchFailed.
         """
-        entering_network("safe_fetch")
+        entering_network(f"safe_fetch {method}")
+        request = _Request(method.upper(), url, _allowed_headers(headers or {}), content)
         try:
-            async with asyncio.timeout(timeout.total_seconds()):
-                return await self._follow(method.upper(), url, dict(headers or {}), content, max_bytes)
-        except (TimeoutError, httpcore.TimeoutException) as error:
-            raise FetchTimeout(f"no complete reply within {timeout}") from error
-        except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError, OSError) as error:
+            async with asyncio.timeout(timeout.total_seconds()), self._pool() as pool:
+                for _ in range(max_redirects + 1):
+                    answer = await _exchange(pool, request, max_bytes)
+                    location = answer.headers.get("location")
+                    if answer.status not in _REDIRECTS or location is None:
+                        return answer
+                    request = request.redirected(answer.status, location)
+        except TimeoutError as error:
+            raise FetchTimeout(f"no complete answer in {timeout.total_seconds():g} s") from error
+        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError, zlib.error) as error:
             raise FetchFailed(type(error).__name__) from error
+        raise FetchFailed("too many redirects")
 
-    async def _follow(self, method: str, url: str, headers: dict[str, str], content: bytes, max_bytes: int) -> Fetched:
-        for _ in range(MAX_REDIRECTS + 1):
-            reply = await self._once(method, url, headers, content, max_bytes)
-            location = reply.headers.get("location")
-            if method not in ("GET", "HEAD") or reply.status not in _REDIRECTS or not location:
-                return reply
-            following = urljoin(url, location)
-            if _origin(following) != _origin(url):
-                # What was meant for one host, credentials among it, is not for another.
-                headers = {}
-            url = following
-        raise FetchFailed(f"more than {MAX_REDIRECTS} redirects")
+    def _pool(self) -> httpcore.AsyncConnectionPool:
+        # A pool for one fetch: a kept connection would outlive the check of its address.
+        return httpcore.AsyncConnectionPool(network_backend=self._backend, ssl_context=self._ssl_context, retries=0)
 
-    async def _once(self, method: str, url: str, headers: dict[str, str], content: bytes, max_bytes: int) -> Fetched:
-        _check_url(url)
-        sent = {"User-Agent": "Definable", **headers, "Accept-Encoding": "identity"}
-        async with self._pool() as pool:
-            request = httpcore.Request(method, _encoded(url), headers=_with_host(sent, url, content), content=content)
-            reply = await pool.handle_async_request(request)
-            try:
-                body = await _read(reply.aiter_stream(), max_bytes)
-            finally:
-                await reply.aclose()
-        read = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in reply.headers}
-        return Fetched(status=reply.status, headers=read, body=body, final_url=url)
 
-    @asynccontextmanager
-    async def _pool(self) -> AsyncIterator[httpcore.AsyncConnectionPool]:
-        async with httpcore.AsyncConnectionPool(
-            ssl_context=self._tls, network_backend=self._backend, max_connections=1, http2=False
-        ) as pool:
-            yield pool
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    content: bytes
+
+    def redirected(self, status: int, location: str) -> "_Request":
+        target = urljoin(self.url, location)
+        headers = dict(self.headers)
+        if _origin(_parts(target)) != _origin(_parts(self.url)):
+            headers = {name: value for name, value in headers.items() if name.lower() not in _NOT_FORWARDED}
+        if status == 303 or (status in (301, 302) and self.method == "POST"):
+            headers = {name: value for name, value in headers.items() if name.lower() != "content-type"}
+            return _Request("GET", target, headers, b"")
+        return _Request(self.method, target, headers, self.content)
+
+
+def _allowed_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() not in _OURS}
+
+
+def _parts(url: str) -> SplitResult:
+    """Return the parts of a URL that may be fetched. Raises AddressRefused."""
+    try:
+        parts = urlsplit(url)
+        valid = len(url) <= MAX_URL and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise AddressRefused("not a URL") from error
+    if not valid or parts.username is not None or parts.password is not None:
+        raise AddressRefused("not a URL that may be fetched")
+    return parts
+
+
+def _origin(parts: SplitResult) -> tuple[str, str | None, int]:
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+async def _exchange(pool: httpcore.AsyncConnectionPool, request: _Request, max_bytes: int) -> Fetched:
+    parts = _parts(request.url)
+    headers = [
+        (b"Host", parts.netloc.encode("idna") if not parts.netloc.isascii() else parts.netloc.encode()),
+        (b"Accept-Encoding", b"gzip, identity"),
+        *((name.encode("latin-1", "replace"), value.encode("utf-8")) for name, value in request.headers.items()),
+    ]
+    if not any(name.lower() == b"user-agent" for name, _ in headers):
+        headers.append((b"User-Agent", b"definable"))
+    async with pool.stream(
+        request.method, _url(parts), headers=_with_length(headers, request), content=request.content
+    ) as response:
+        received = _joined(response.headers)
+        body = await _body(response, received.get("content-encoding", ""), max_bytes)
+        return Fetched(response.status, received, body, request.url)
+
+
+def _with_length(headers: list[tuple[bytes, bytes]], request: _Request) -> list[tuple[bytes, bytes]]:
+    if request.content or request.method in ("POST", "PUT", "PATCH"):
+        return [*headers, (b"Content-Length", str(len(request.content)).encode())]
+    return headers
+
+
+def _url(parts: SplitResult) -> httpcore.URL:
+    host = parts.hostname or ""
+    scheme, _, port = _origin(parts)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return httpcore.URL(
+        scheme=scheme.encode(),
+        host=host.encode("idna") if not host.isascii() else host.encode(),
+        port=port,
+        target=_quoted(target),
+    )
+
+
+def _quoted(target: str) -> bytes:
+    """Percent-encode what a request line must not hold; leave what is encoded already."""
+    return b"".join(bytes([byte]) if 0x21 <= byte <= 0x7E else b"%%%02X" % byte for byte in target.encode())
+
+
+def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    joined: dict[str, str] = {}
+    for name, value in headers:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        joined[key] = f"{joined[key]}, {text}" if key in joined else text
+    return joined
+
+
+async def _body(response: httpcore.Response, encoding: str, max_bytes: int) -> bytes:
+    """Read the body, decoded as it comes, so that a small bomb never becomes a large one. Raises BodyTooLarge."""
+    if encoding.lower() not in ("", "identity", "gzip", "x-gzip"):
+        raise FetchFailed("unknown content encoding")
+    decoder = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS) if encoding.lower().endswith("gzip") else None
+    body = bytearray()
+    async for chunk in response.aiter_stream():
+        body += decoder.decompress(chunk, max_bytes + 1 - len(body)) if decoder else chunk
+        if len(body) > max_bytes:
+            raise BodyTooLarge(f"more than {max_bytes} bytes")
+    return bytes(body)
 
 
 class _CheckedBackend(httpcore.AsyncNetworkBackend):
-    """Connects to public addresses only, after resolving once."""
+    """Opens connections to addresses that passed the gate, and to no others."""
 
-    def __init__(self, also: Sequence[Network]) -> None:
-        self._also = also
+    def __init__(self, allowed: Sequence[IPNetwork]) -> None:
+        self._allowed = allowed
         self._inner = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -133,76 +267,32 @@ class _CheckedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        address = await self._resolve(host, port)
-        return await self._inner.connect_tcp(address, port, timeout=timeout or _CONNECT_TIMEOUT_SECONDS)
-
-    async def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None
-    ) -> httpcore.AsyncNetworkStream:
-        raise AddressRefused("sockets of this machine cannot be fetched from")
+        """Connect to the first address of the host that answers. Raises AddressRefused unless all may be reached."""
+        addresses = await _resolve(host, port)
+        if not addresses or not all(self._may_reach(address) for address in addresses):
+            raise AddressRefused(f"{host} has no address, or one that is not public")
+        for address in addresses[:-1]:
+            try:
+                return await self._inner.connect_tcp(str(address), port, 5.0, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                continue
+        return await self._inner.connect_tcp(str(addresses[-1]), port, timeout, local_address, socket_options)
 
     async def sleep(self, seconds: float) -> None:
+        """Sleep."""
         await asyncio.sleep(seconds)
 
-    async def _resolve(self, host: str, port: int) -> str:
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (socket.gaierror, UnicodeError) as error:
-            raise AddressRefused("the host has no address") from error
-        addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
-        # All must be public: a name with one private address among public ones is an attempt, not a host.
-        if not addresses or not all(is_allowed(ip_address(address), self._also) for address in addresses):
-            raise AddressRefused("the address is not public")
-        return addresses[0]
+    def _may_reach(self, address: IPAddress) -> bool:
+        listed = any(address.version == network.version and address in network for network in self._allowed)
+        return listed or is_public(address)
 
 
-def _check_url(url: str) -> None:
+async def _resolve(host: str, port: int) -> list[IPAddress]:
+    """Return the addresses of a host, which may be an address itself. Raises FetchFailed when its name is not known."""
     try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise AddressRefused("not a URL") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise AddressRefused("only absolute http and https URLs can be fetched")
-    if parts.username is not None or parts.password is not None:
-        raise AddressRefused("the URL carries a user name or password")
-
-
-def _encoded(url: str) -> bytes:
-    """Return the URL in ASCII: the host in punycode, the rest percent-encoded, without the fragment."""
-    parts = urlsplit(url)
-    try:
-        host = (
-            (parts.hostname or "").encode("idna").decode()
-            if ":" not in (parts.hostname or "")
-            else f"[{parts.hostname}]"
-        )
-    except UnicodeError as error:
-        raise AddressRefused("the host is not a name") from error
-    port = f":{parts.port}" if parts.port else ""
-    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
-    query = f"?{quote(parts.query, safe='/%:@!$&()*+,;=~-._?')}" if parts.query else ""
-    return f"{parts.scheme}://{host}{port}{path}{query}".encode("ascii")
-
-
-def _with_host(headers: Mapping[str, str], url: str, content: bytes) -> list[tuple[bytes, bytes]]:
-    parts = urlsplit(_encoded(url).decode())
-    sent = {**headers, "Host": parts.netloc, **({"Content-Length": str(len(content))} if content else {})}
-    try:
-        return [(name.encode("ascii"), value.encode("latin-1")) for name, value in sent.items()]
-    except UnicodeEncodeError as error:
-        raise FetchFailed("a header has characters that HTTP cannot carry") from error
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port
-
-
-async def _read(stream: AsyncIterator[bytes], max_bytes: int) -> bytes:
-    body = bytearray()
-    async for data in stream:
-        body += data
-        if len(body) > max_bytes:
-            raise BodyTooLarge(f"more than {max_bytes} bytes")
-    return bytes(body)
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise FetchFailed("the name is not known") from error
+    # A scope ("%eth0") only makes sense on a link, and links are not public.
+    texts = dict.fromkeys(str(entry[4][0]) for entry in found)
+    return [ipaddress.ip_address(text.partition("%")[0]) for text in texts]

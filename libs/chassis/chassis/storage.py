@@ -1,220 +1,216 @@
-"""Files in an S3-compatible store, streamed in both directions.
-
-boto3 is synchronous, so each call runs in a thread; uploads go in parts, and at most one part is in memory for each
-upload.
-"""
+"""Files in an S3-compatible store, streamed in and out."""
 
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from chassis.boundary import entering_network
-from chassis.errors import DependencyUnavailable, FleetError
+from chassis.errors import DependencyUnavailable
 from chassis.settings import StorageSettings
 
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
 PART_BYTES = 8 * 1024 * 1024
+"""Size of the parts of an upload; S3 wants at least 5 MiB. What is smaller goes in one request."""
 READ_BYTES = 256 * 1024
+THREADS = 8
 
 T = TypeVar("T")
 
 
-class ObjectMissing(FleetError):
+class ObjectNotFound(Exception):
     """The store has no object under this key."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stored:
-    """What was stored."""
+    """What was put into the store."""
 
     size_bytes: int
-    sha256: str  # lower-case hexadecimal
+    sha256: str
+    """In hexadecimal."""
 
 
 class Storage(Protocol):
-    """Objects by key. All methods raise DependencyUnavailable when the store is away."""
+    """Where files are kept. Every method raises DependencyUnavailable while the store can't be reached."""
 
     async def put(self, key: str, content: AsyncIterator[bytes]) -> Stored:
-        """Store what the iterator yields; when it raises, nothing is stored and the error passes."""
+        """Store a stream under a key, replacing what was there; nothing is visible before the stream ended."""
+        ...
 
     def get(self, key: str) -> AsyncIterator[bytes]:
-        """Yield the bytes of an object. Raises ObjectMissing."""
+        """Stream an object. Raises ObjectNotFound, at the first step."""
+        ...
 
     async def read(self, key: str) -> bytes:
-        """Return an object whole. Raises ObjectMissing."""
+        """Return a whole object. Raises ObjectNotFound."""
+        ...
 
     async def delete(self, key: str) -> None:
-        """Delete an object; one that is not there is fine."""
-
-    async def delete_prefix(self, prefix: str) -> int:
-        """Delete all objects whose keys begin so, and return how many there were."""
+        """Delete an object; one that isn't there is fine."""
+        ...
 
     async def ping(self) -> None:
-        """Return when the store answers."""
+        """Pass when the store answers and has the bucket."""
+        ...
+
+    async def ensure_bucket(self) -> None:
+        """Make the bucket when it isn't there."""
+        ...
 
 
 class S3Storage:
-    """Storage over S3: AWS, SeaweedFS, MinIO and their like."""
+    """A bucket of an S3-compatible store. boto3 blocks, so it works in a few threads of its own."""
 
     def __init__(self, settings: StorageSettings) -> None:
         self._settings = settings
-        self._made: Any = None  # Any: boto3's clients are made at run time and have no type
+        self._bucket = settings.bucket
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
 
     async def put(self, key: str, content: AsyncIterator[bytes]) -> Stored:
-        entering_network("storage")
-        digest, size = hashlib.sha256(), 0
-        parts = _in_parts(content)
-        first = await anext(parts, b"")
-        second = await anext(parts, None)
-        if second is None:
-            await self._call(lambda s3: s3.put_object(Bucket=self._bucket, Key=key, Body=first))
-            return Stored(len(first), hashlib.sha256(first).hexdigest())
-        upload = _Multipart(self, key)
+        """Store a stream under a key; memory holds one part at a time. Raises DependencyUnavailable."""
+        upload, digest, size = _Upload(self, key), hashlib.sha256(), 0
         try:
-            await upload.begin()
-            part: bytes | None = first
-            following: bytes | None = second
-            while part is not None:
-                digest.update(part)
-                size += len(part)
-                await upload.add(part)
-                part, following = following, (await anext(parts, None) if following is not None else None)
-            await upload.complete()
+            async for chunk in content:
+                digest.update(chunk)
+                size += len(chunk)
+                await upload.write(chunk)
+            await upload.finish()
         except BaseException:
             await asyncio.shield(upload.abort())
             raise
         return Stored(size, digest.hexdigest())
 
     async def get(self, key: str) -> AsyncIterator[bytes]:
-        entering_network("storage")
-        reply = await self._call(lambda s3: s3.get_object(Bucket=self._bucket, Key=key))
-        body = reply["Body"]
+        """Stream an object in pieces of 256 KiB. Raises ObjectNotFound, DependencyUnavailable."""
+        answer = await self.call(lambda client: client.get_object(Bucket=self._bucket, Key=key))
+        body = answer["Body"]
         try:
-            while data := await self._call(lambda _: body.read(READ_BYTES)):
-                yield data
+            while piece := await self.call(lambda _: body.read(READ_BYTES)):
+                yield piece
         finally:
             body.close()
 
     async def read(self, key: str) -> bytes:
-        return b"".join([data async for data in self.get(key)])
+        """Return a whole object. Raises ObjectNotFound, DependencyUnavailable."""
+        return await self.call(lambda client: client.get_object(Bucket=self._bucket, Key=key)["Body"].read())
 
     async def delete(self, key: str) -> None:
-        entering_network("storage")
-        await self._call(lambda s3: s3.delete_object(Bucket=self._bucket, Key=key))
-
-    async def delete_prefix(self, prefix: str) -> int:
-        entering_network("storage")
-        count = 0
-        while True:
-            page = await self._call(lambda s3: s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=1000))
-            keys = [{"Key": item["Key"]} for item in page.get("Contents", ())]
-            if not keys:
-                return count
-            await self._call(self._deleting(keys))
-            count += len(keys)
-
-    def _deleting(self, keys: list[dict[str, str]]) -> Callable[[Any], Any]:  # Any: see __init__
-        return lambda s3: s3.delete_objects(Bucket=self._bucket, Delete={"Objects": keys, "Quiet": True})
+        """Delete an object; one that isn't there is fine. Raises DependencyUnavailable."""
+        await self.call(lambda client: client.delete_object(Bucket=self._bucket, Key=key))
 
     async def ping(self) -> None:
-        entering_network("storage")
-        await self._call(lambda s3: s3.head_bucket(Bucket=self._bucket))
+        """Pass when the store answers and has the bucket. Raises ObjectNotFound, DependencyUnavailable."""
+        await self.call(lambda client: client.head_bucket(Bucket=self._bucket))
 
     async def ensure_bucket(self) -> None:
-        """Create the bucket unless it is there."""
-        entering_network("storage")
-        await self._call(self._create_bucket)
-
-    def _create_bucket(self, s3: Any) -> None:  # Any: see __init__
+        """Make the bucket when it isn't there. Raises DependencyUnavailable."""
         try:
-            s3.head_bucket(Bucket=self._bucket)
-        except s3.exceptions.ClientError:
-            # Another replica may be faster.
-            with suppress(s3.exceptions.BucketAlreadyOwnedByYou, s3.exceptions.BucketAlreadyExists):
-                s3.create_bucket(Bucket=self._bucket)
+            await self.ping()
+        except ObjectNotFound:
+            await self.call(lambda client: client.create_bucket(Bucket=self._bucket))
+
+    async def call(self, work: "Callable[[S3Client], T]") -> T:
+        """Do something with the client in one of the threads, with its failures as ours."""
+        entering_network("storage")
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._translated, work)
 
     @property
-    def _bucket(self) -> str:
-        return self._settings.bucket
+    def bucket(self) -> str:
+        """The name of the bucket."""
+        return self._bucket
 
-    async def _call(self, operation: Callable[[Any], T]) -> T:
-        # Imported where used: 0.4 s and tens of megabytes that a process without files does not pay.
-        from botocore.exceptions import BotoCoreError, ClientError
+    def _translated(self, work: "Callable[[S3Client], T]") -> T:
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
         try:
-            return await asyncio.to_thread(lambda: operation(self._client()))
+            return work(self._client)
         except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            if code in ("NoSuchKey", "404", "NotFound"):
-                raise ObjectMissing from error
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+            if status == 404:
+                raise ObjectNotFound(error.operation_name) from None
+            if status >= 500:
+                raise DependencyUnavailable(dependency="storage") from error
+            raise
+        except (HTTPClientError, BotoCoreError, OSError) as error:
             raise DependencyUnavailable(dependency="storage") from error
-        except (BotoCoreError, OSError) as error:
-            raise DependencyUnavailable(dependency="storage") from error
 
-    def _client(self) -> Any:  # Any: see __init__
-        if self._made is None:
-            import boto3
-            from botocore.config import Config
+    @cached_property
+    def _client(self) -> "S3Client":
+        # Half a second to import: whoever never touches a file doesn't pay for it.
+        import boto3
+        from botocore.config import Config
 
-            self._made = boto3.session.Session().client(
-                "s3",
-                endpoint_url=self._settings.endpoint_url,
-                region_name=self._settings.region,
-                aws_access_key_id=self._settings.access_key or None,
-                aws_secret_access_key=self._settings.secret_key.get_secret_value() or None,
-                config=Config(
-                    signature_version="s3v4",
-                    connect_timeout=5,
-                    read_timeout=60,
-                    retries={"max_attempts": 3, "mode": "standard"},
-                    max_pool_connections=20,
-                    s3={"addressing_style": "path"},
-                ),
-            )
-        return self._made
+        settings = self._settings
+        return boto3.client(
+            "s3",
+            endpoint_url=settings.endpoint_url,
+            region_name=settings.region,
+            aws_access_key_id=settings.access_key or None,
+            aws_secret_access_key=settings.secret_key.get_secret_value() or None,
+            config=Config(
+                signature_version="s3v4",
+                connect_timeout=3,
+                read_timeout=30,
+                retries={"max_attempts": 3, "mode": "standard"},
+                max_pool_connections=THREADS,
+                s3={"addressing_style": "path"},
+                # Stores other than AWS refuse the checksums that boto3 adds by default.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
 
 
-class _Multipart:
-    """One upload in parts."""
+class _Upload:
+    """An object on its way in: one request while it is small, a multipart upload from the first full part on."""
 
     def __init__(self, storage: S3Storage, key: str) -> None:
         self._storage = storage
-        self._target = {"Bucket": storage._bucket, "Key": key}
+        self._key = key
+        self._buffer = bytearray()
         self._id = ""
-        self._parts: list[dict[str, object]] = []
+        self._parts: list[Any] = []  # Any: boto3's dictionaries of number and etag
 
-    async def begin(self) -> None:
-        reply = await self._storage._call(lambda s3: s3.create_multipart_upload(**self._target))
-        self._id = reply["UploadId"]
+    async def write(self, chunk: bytes) -> None:
+        self._buffer += chunk
+        while len(self._buffer) >= PART_BYTES:
+            await self._send(bytes(self._buffer[:PART_BYTES]))
+            del self._buffer[:PART_BYTES]
 
-    async def add(self, part: bytes) -> None:
-        number = len(self._parts) + 1
-        reply = await self._storage._call(
-            lambda s3: s3.upload_part(**self._target, UploadId=self._id, PartNumber=number, Body=part)
-        )
-        self._parts.append({"PartNumber": number, "ETag": reply["ETag"]})
-
-    async def complete(self) -> None:
-        await self._storage._call(
-            lambda s3: s3.complete_multipart_upload(
-                **self._target, UploadId=self._id, MultipartUpload={"Parts": self._parts}
+    async def finish(self) -> None:
+        bucket, key, rest = self._storage.bucket, self._key, bytes(self._buffer)
+        if not self._id:
+            await self._storage.call(lambda client: client.put_object(Bucket=bucket, Key=key, Body=rest))
+            return
+        if rest:
+            await self._send(rest)
+        await self._storage.call(
+            lambda client: client.complete_multipart_upload(
+                Bucket=bucket, Key=key, UploadId=self._id, MultipartUpload={"Parts": self._parts}
             )
         )
+        self._id = ""
 
     async def abort(self) -> None:
-        if self._id:
-            await self._storage._call(lambda s3: s3.abort_multipart_upload(**self._target, UploadId=self._id))
+        if not self._id:
+            return
+        bucket, key, upload_id, self._id = self._storage.bucket, self._key, self._id, ""
+        await self._storage.call(
+            lambda client: client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
+        )
 
-
-async def _in_parts(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the content in parts of PART_BYTES, the last one shorter."""
-    held = bytearray()
-    async for data in content:
-        held += data
-        while len(held) >= PART_BYTES:
-            yield bytes(held[:PART_BYTES])
-            del held[:PART_BYTES]
-    if held:
-        yield bytes(held)
+    async def _send(self, part: bytes) -> None:
+        bucket, key, number = self._storage.bucket, self._key, len(self._parts) + 1
+        if not self._id:
+            answer = await self._storage.call(lambda client: client.create_multipart_upload(Bucket=bucket, Key=key))
+            self._id = answer["UploadId"]
+        sent = await self._storage.call(
+            lambda client: client.upload_part(Bucket=bucket, Key=key, UploadId=self._id, PartNumber=number, Body=part)
+        )
+        self._parts.append({"ETag": sent["ETag"], "PartNumber": number})

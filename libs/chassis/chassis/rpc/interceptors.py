@@ -335,7 +335,7 @@ async def _abort(context: Context, error: FleetError) -> NoReturn:
 
 def _call_of(method: str, context: Context) -> CallContext:
     metadata = _metadata(context)
-    remaining = context.time_remaining()
+    remaining = cast("float | None", context.time_remaining())  # None without a deadline, whatever its types say
     return CallContext(
         request_id=_text(metadata, "x-request-id")[:LONGEST_REQUEST_ID] or f"req_{ids.new_id().hex}",
         method=method,
