@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from definable.options.v1 import options_pb2 as definable_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x64\x65\x66inable/kb/v1/events.proto\x12\x0f\x64\x65\x66inable.kb.v1\x1a\"definable/options/v1/options.proto\"_\n\x14KnowledgeBaseCreated\x12\x19\n\x11knowledge_base_id\x18\x01 \x01(\t:,\x8a\xb5\x18(\n&definable.kb.knowledge_base.created.v1\"_\n\x14KnowledgeBaseUpdated\x12\x19\n\x11knowledge_base_id\x18\x01 \x01(\t:,\x8a\xb5\x18(\n&definable.kb.knowledge_base.updated.v1\"_\n\x14KnowledgeBaseDeleted\x12\x19\n\x11knowledge_base_id\x18\x01 \x01(\t:,\x8a\xb5\x18(\n&definable.kb.knowledge_base.deleted.v1\"c\n\rFolderCreated\x12\x11\n\tfolder_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t:$\x8a\xb5\x18 \n\x1e\x64\x65\x66inable.kb.folder.created.v1\"c\n\rFolderUpdated\x12\x11\n\tfolder_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t:$\x8a\xb5\x18 \n\x1e\x64\x65\x66inable.kb.folder.updated.v1\"r\n\x0b\x46olderMoved\x12\x11\n\tfolder_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t\x12\x11\n\tparent_id\x18\x03 \x01(\t:\"\x8a\xb5\x18\x1e\n\x1c\x64\x65\x66inable.kb.folder.moved.v1\"c\n\rFolderDeleted\x12\x11\n\tfolder_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t:$\x8a\xb5\x18 \n\x1e\x64\x65\x66inable.kb.folder.deleted.v1\"h\n\nFileStored\x12\x0f\n\x07\x66ile_id\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x12\n\nmedia_type\x18\x03 \x01(\t:!\x8a\xb5\x18\x1d\n\x1b\x64\x65\x66inable.kb.file.stored.v1\"B\n\x0b\x46ileDeleted\x12\x0f\n\x07\x66ile_id\x18\x01 \x01(\t:\"\x8a\xb5\x18\x1e\n\x1c\x64\x65\x66inable.kb.file.deleted.v1\"i\n\x0f\x44ocumentCreated\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t:&\x8a\xb5\x18\"\n definable.kb.document.created.v1\"\x8f\x01\n\x10\x44ocumentAccepted\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06job_id\x18\x04 \x01(\t:\'\x8a\xb5\x18#\n!definable.kb.document.accepted.v1\"i\n\x0f\x44ocumentUpdated\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t:&\x8a\xb5\x18\"\n definable.kb.document.updated.v1\"y\n\x0f\x44ocumentRetried\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t\x12\x0e\n\x06job_id\x18\x03 \x01(\t:&\x8a\xb5\x18\"\n definable.kb.document.retried.v1\"~\n\x12\x44ocumentProgressed\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t:)\x8a\xb5\x18%\n#definable.kb.document.progressed.v1\"\x8f\x01\n\x0f\x44ocumentIndexed\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x13\n\x0b\x63hunk_count\x18\x04 \x01(\x05:&\x8a\xb5\x18\"\n definable.kb.document.indexed.v1\"w\n\x0e\x44ocumentFailed\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t:%\x8a\xb5\x18!\n\x1f\x64\x65\x66inable.kb.document.failed.v1\"i\n\x0f\x44ocumentDeleted\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t:&\x8a\xb5\x18\"\n definable.kb.document.deleted.v1\"\xae\x01\n\x16\x45mbeddingUsageRecorded\x12\x19\n\x11knowledge_base_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0e\n\x06tokens\x18\x04 \x01(\x03\x12\x15\n\rcost_nano_usd\x18\x05 \x01(\x03:.\x8a\xb5\x18*\n(definable.kb.embedding.usage_recorded.v1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x64\x65\x66inable/kb/v1/events.proto\x12\x0f\x64\x65\x66inable.kb.v1\x1a\"definable/options/v1/options.proto\"_\n\x14KnowledgeBaseCreated\x12\x19\n\x11knowledge_base_id\x18\x01 \x01(\t:,\x8a\xb5\x18(\n&definable.kb.knowledge_base.created.v1\"_\n\x14KnowledgeBaseUpdated\x12\x19\n\x11knowledge_base_id\x18\x01 \x01(\t:,\x8a\xb5\x18(\n&definable.kb.knowledge_base.updated.v1\"_\n\x14KnowledgeBaseDeleted\x12\x19\n\x11knowledge_base_id\x18\x01 \x01(\t:,\x8a\xb5\x18(\n&definable.kb.knowledge_base.deleted.v1\"c\n\rFolderCreated\x12\x11\n\tfolder_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t:$\x8a\xb5\x18 \n\x1e\x64\x65\x66inable.kb.folder.created.v1\"c\n\rFolderUpdated\x12\x11\n\tfolder_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t:$\x8a\xb5\x18 \n\x1e\x64\x65\x66inable.kb.folder.updated.v1\"r\n\x0b\x46olderMoved\x12\x11\n\tfolder_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t\x12\x11\n\tparent_id\x18\x03 \x01(\t:\"\x8a\xb5\x18\x1e\n\x1c\x64\x65\x66inable.kb.folder.moved.v1\"c\n\rFolderDeleted\x12\x11\n\tfolder_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t:$\x8a\xb5\x18 \n\x1e\x64\x65\x66inable.kb.folder.deleted.v1\"h\n\nFileStored\x12\x0f\n\x07\x66ile_id\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x12\n\nmedia_type\x18\x03 \x01(\t:!\x8a\xb5\x18\x1d\n\x1b\x64\x65\x66inable.kb.file.stored.v1\"B\n\x0b\x46ileDeleted\x12\x0f\n\x07\x66ile_id\x18\x01 \x01(\t:\"\x8a\xb5\x18\x1e\n\x1c\x64\x65\x66inable.kb.file.deleted.v1\"\x8f\x01\n\x10\x44ocumentAccepted\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06job_id\x18\x04 \x01(\t:\'\x8a\xb5\x18#\n!definable.kb.document.accepted.v1\"i\n\x0f\x44ocumentUpdated\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t:&\x8a\xb5\x18\"\n definable.kb.document.updated.v1\"y\n\x0f\x44ocumentRetried\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t\x12\x0e\n\x06job_id\x18\x03 \x01(\t:&\x8a\xb5\x18\"\n definable.kb.document.retried.v1\"~\n\x12\x44ocumentProgressed\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t:)\x8a\xb5\x18%\n#definable.kb.document.progressed.v1\"\x8f\x01\n\x0f\x44ocumentIndexed\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x13\n\x0b\x63hunk_count\x18\x04 \x01(\x05:&\x8a\xb5\x18\"\n definable.kb.document.indexed.v1\"w\n\x0e\x44ocumentFailed\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t:%\x8a\xb5\x18!\n\x1f\x64\x65\x66inable.kb.document.failed.v1\"i\n\x0f\x44ocumentDeleted\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x19\n\x11knowledge_base_id\x18\x02 \x01(\t:&\x8a\xb5\x18\"\n definable.kb.document.deleted.v1\"\xae\x01\n\x16\x45mbeddingUsageRecorded\x12\x19\n\x11knowledge_base_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0e\n\x06tokens\x18\x04 \x01(\x03\x12\x15\n\rcost_nano_usd\x18\x05 \x01(\x03:.\x8a\xb5\x18*\n(definable.kb.embedding.usage_recorded.v1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,8 +50,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FILESTORED']._serialized_options = b'\212\265\030\035\n\033definable.kb.file.stored.v1'
   _globals['_FILEDELETED']._loaded_options = None
   _globals['_FILEDELETED']._serialized_options = b'\212\265\030\036\n\034definable.kb.file.deleted.v1'
-  _globals['_DOCUMENTCREATED']._loaded_options = None
-  _globals['_DOCUMENTCREATED']._serialized_options = b'\212\265\030\"\n definable.kb.document.created.v1'
   _globals['_DOCUMENTACCEPTED']._loaded_options = None
   _globals['_DOCUMENTACCEPTED']._serialized_options = b'\212\265\030#\n!definable.kb.document.accepted.v1'
   _globals['_DOCUMENTUPDATED']._loaded_options = None
@@ -86,22 +84,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FILESTORED']._serialized_end=899
   _globals['_FILEDELETED']._serialized_start=901
   _globals['_FILEDELETED']._serialized_end=967
-  _globals['_DOCUMENTCREATED']._serialized_start=969
-  _globals['_DOCUMENTCREATED']._serialized_end=1074
-  _globals['_DOCUMENTACCEPTED']._serialized_start=1077
-  _globals['_DOCUMENTACCEPTED']._serialized_end=1220
-  _globals['_DOCUMENTUPDATED']._serialized_start=1222
-  _globals['_DOCUMENTUPDATED']._serialized_end=1327
-  _globals['_DOCUMENTRETRIED']._serialized_start=1329
-  _globals['_DOCUMENTRETRIED']._serialized_end=1450
-  _globals['_DOCUMENTPROGRESSED']._serialized_start=1452
-  _globals['_DOCUMENTPROGRESSED']._serialized_end=1578
-  _globals['_DOCUMENTINDEXED']._serialized_start=1581
-  _globals['_DOCUMENTINDEXED']._serialized_end=1724
-  _globals['_DOCUMENTFAILED']._serialized_start=1726
-  _globals['_DOCUMENTFAILED']._serialized_end=1845
-  _globals['_DOCUMENTDELETED']._serialized_start=1847
-  _globals['_DOCUMENTDELETED']._serialized_end=1952
-  _globals['_EMBEDDINGUSAGERECORDED']._serialized_start=1955
-  _globals['_EMBEDDINGUSAGERECORDED']._serialized_end=2129
+  _globals['_DOCUMENTACCEPTED']._serialized_start=970
+  _globals['_DOCUMENTACCEPTED']._serialized_end=1113
+  _globals['_DOCUMENTUPDATED']._serialized_start=1115
+  _globals['_DOCUMENTUPDATED']._serialized_end=1220
+  _globals['_DOCUMENTRETRIED']._serialized_start=1222
+  _globals['_DOCUMENTRETRIED']._serialized_end=1343
+  _globals['_DOCUMENTPROGRESSED']._serialized_start=1345
+  _globals['_DOCUMENTPROGRESSED']._serialized_end=1471
+  _globals['_DOCUMENTINDEXED']._serialized_start=1474
+  _globals['_DOCUMENTINDEXED']._serialized_end=1617
+  _globals['_DOCUMENTFAILED']._serialized_start=1619
+  _globals['_DOCUMENTFAILED']._serialized_end=1738
+  _globals['_DOCUMENTDELETED']._serialized_start=1740
+  _globals['_DOCUMENTDELETED']._serialized_end=1845
+  _globals['_EMBEDDINGUSAGERECORDED']._serialized_start=1848
+  _globals['_EMBEDDINGUSAGERECORDED']._serialized_end=2022
 # @@protoc_insertion_point(module_scope)

@@ -243,32 +243,6 @@ class FileDeleted(_message.Message):
 Global___FileDeleted: _TypeAlias = FileDeleted  # noqa: Y015
 
 @_typing.final
-class DocumentCreated(_message.Message):
-    """An upload began: the document exists and waits for its bytes."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    DOCUMENT_ID_FIELD_NUMBER: _builtins.int
-    KNOWLEDGE_BASE_ID_FIELD_NUMBER: _builtins.int
-    document_id: _builtins.str
-    """"doc_" and 26 characters."""
-    knowledge_base_id: _builtins.str
-    """The base that holds it."""
-    def __init__(
-        self,
-        *,
-        document_id: _builtins.str = ...,
-        knowledge_base_id: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_id", b"document_id", "knowledge_base_id", b"knowledge_base_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___DocumentCreated: _TypeAlias = DocumentCreated  # noqa: Y015
-
-@_typing.final
 class DocumentAccepted(_message.Message):
     """A document's bytes are stored, and its ingest is queued."""
 

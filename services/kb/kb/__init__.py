@@ -1,0 +1,1 @@
+"""Knowledge bases: files, documents, ingest and search."""

@@ -1,0 +1,1 @@
+"""Embedders: a model that runs here, and any OpenAI-compatible provider."""

@@ -1,0 +1,1 @@
+"""The RPCs of kb: unpack, acquire, call, pack."""
