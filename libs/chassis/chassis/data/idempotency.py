@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from google.protobuf.descriptor import Descriptor
+from google.protobuf import descriptor_pool
 from google.protobuf.message import Message
 from sqlalchemy import bindparam, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -70,7 +70,7 @@ class KeyedCall:
 
     async def store(self, session: AsyncSession, reply: Message) -> None:
         """Keep the reply, in the transaction of its effect."""
-        content, is_secret = reply.SerializeToString(deterministic=True), holds_secret(reply.DESCRIPTOR)
+        content, is_secret = reply.SerializeToString(deterministic=True), holds_secret(type(reply))
         if is_secret:
             content = self._sealer.seal(content, organization_id=self.organization_id, purpose=PURPOSE)
         kept = KEPT_SECRET if is_secret else KEPT
@@ -135,15 +135,15 @@ def key_digest(organization_id: UUID | None, subject: str, idempotency: Idempote
     return hashlib.sha256(orjson.dumps(parts)).digest()
 
 
-def holds_secret(descriptor: Descriptor) -> bool:
+def holds_secret(kind: type[Message]) -> bool:
     """Tell whether a message, or one inside it, has a field marked `(definable.options.v1.secret)`."""
-    return _holds_secret(descriptor.full_name, descriptor)
+    return _holds_secret(kind.DESCRIPTOR.full_name)
 
 
 @cache
-def _holds_secret(full_name: str, descriptor: Descriptor) -> bool:
+def _holds_secret(full_name: str) -> bool:
     seen: set[str] = set()
-    waiting = [descriptor]
+    waiting = [descriptor_pool.Default().FindMessageTypeByName(full_name)]
     while waiting:
         current = waiting.pop()
         if current.full_name in seen:

@@ -31,7 +31,7 @@ class ScopedRepository(Generic[Row]):
         self.session = session
         self._scope_id = scope_id
 
-    def query(self) -> Select[tuple[Row]]:
+    def query(self) -> Select[Row]:
         """Return a select of the rows in scope, to be narrowed."""
         return select(self.model).where(self._column(self.scope_column) == self._scope_id)
 
@@ -39,11 +39,11 @@ class ScopedRepository(Generic[Row]):
         """Return the row with this id, or None when the scope has none."""
         return await self.first(self.query().where(self._column("id") == id))
 
-    async def first(self, statement: Select[tuple[Row]]) -> Row | None:
+    async def first(self, statement: Select[Row]) -> Row | None:
         """Return the first row of a statement made from `query()`."""
         return (await self.session.scalars(statement.limit(1))).first()
 
-    async def all(self, statement: Select[tuple[Row]] | None = None) -> Sequence[Row]:
+    async def all(self, statement: Select[Row] | None = None) -> Sequence[Row]:
         """Return all rows of a statement made from `query()`; only for sets that are small by nature."""
         return (await self.session.scalars(self.query() if statement is None else statement)).all()
 
@@ -65,7 +65,7 @@ class ScopedRepository(Generic[Row]):
 
     async def page(
         self,
-        statement: Select[tuple[Row]],
+        statement: Select[Row],
         *,
         order: Order,
         page_size: int = 0,
@@ -74,8 +74,8 @@ class ScopedRepository(Generic[Row]):
     ) -> Page[Row]:
         """Return one page of a statement made from `query()`.
 
-        `order` is completed by the id, so that rows equal in it neither repeat nor vanish. `filter_key` names the filter
-        in the statement: a token of another filter, order or owner raises PageTokenInvalid.
+        `order` is completed by the id, so that rows equal in it neither repeat nor vanish. `filter_key` names the
+        filter in the statement: a token of another filter, order or owner raises PageTokenInvalid.
         """
         limit, total_order = page_limit(page_size), self._total(order)
         secret = self.session.info.get(PAGE_SECRET, b"")

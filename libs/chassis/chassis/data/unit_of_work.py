@@ -275,7 +275,8 @@ class StoredReplies:
 
     @asynccontextmanager
     async def _keyed(self, call: CallContext) -> AsyncIterator[tuple[KeyedCall, AsyncSession]]:
-        assert call.idempotency is not None, "only calls with a key come here"
+        if call.idempotency is None:
+            raise ValueError("the call has no idempotency key")
         keyed = KeyedCall(call, call.idempotency, self._sealer)
         async with unavailable_as_error(), AsyncSession(self._database.app) as session, session.begin():
             await set_scope(session, keyed.organization_id, None)

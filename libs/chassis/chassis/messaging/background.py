@@ -83,11 +83,11 @@ class Trouble:
     def failed(self, error: BaseException) -> None:
         """Count a failure."""
         if self._failures == 0:
-            log.warning(f"{self._what}.trouble", error=type(error).__name__, detail=str(error)[:200])
+            log.warning("background.trouble", what=self._what, error=type(error).__name__, detail=str(error)[:200])
         self._failures += 1
 
     def worked(self) -> None:
         """End the trouble."""
         if self._failures:
-            log.info(f"{self._what}.recovered", failures=self._failures)
+            log.info("background.recovered", what=self._what, failures=self._failures)
         self._failures = 0

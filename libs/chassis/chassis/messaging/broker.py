@@ -14,8 +14,8 @@ from nats.js import JetStreamContext
 from chassis.errors import DependencyUnavailable
 from chassis.settings import NatsSettings
 
-CONNECT_TIMEOUT_SECONDS = 2.0
-RECONNECT_WAIT_SECONDS = 0.25
+CONNECT_TIMEOUT_SECONDS = 2
+RECONNECT_WAIT_SECONDS = 1
 REQUEST_TIMEOUT_SECONDS = 5.0
 
 BROKER_ERRORS = (nats.errors.Error, TimeoutError, OSError, DependencyUnavailable)

@@ -19,7 +19,6 @@ from chassis.messaging import dead_letters
 from chassis.messaging.background import Trouble, stopped_within
 from chassis.messaging.broker import BROKER_ERRORS, Broker
 from chassis.messaging.events import (
-    JOB_SUBJECTS,
     Delivery,
     UnreadableEvent,
     producer_of,
@@ -103,13 +102,13 @@ class Consumers:
                     for delivery in await dead_letters.requested(self._database, consumer.name):
                         await self._redrive_one(consumer, delivery)
                 trouble.worked()
-            except Exception as error:  # a redrive that fails leaves its row; the others go on
+            except Exception as error:  # noqa: BLE001 – a redrive that fails leaves its row; the others go on
                 trouble.failed(error)
 
     async def _redrive_one(self, consumer: Consumer, delivery: Delivery) -> None:
         try:
             await handle(consumer, delivery)
-        except Exception as error:  # whatever a handler raises is what the row is to show
+        except Exception as error:  # noqa: BLE001 – whatever a handler raises is what the row is to show
             await dead_letters.bury(self._database, delivery, error)
         else:
             await dead_letters.forget(self._database, delivery)
@@ -173,7 +172,7 @@ class _Subscription:
         delivery = to_delivery(message, consumer=self._consumer.name)
         try:
             await handle(self._consumer, delivery)
-        except Exception as error:  # whatever a handler raises decides between trying again and giving up
+        except Exception as error:  # noqa: BLE001 – whatever a handler raises decides between trying again and giving up
             await self._failed(message, delivery, error)
         else:
             await message.ack()
@@ -214,10 +213,10 @@ def is_last(attempt: int, error: Exception) -> bool:
 
 
 def patterns_of(consumer: Consumer) -> list[str]:
-    """Return the subjects that a consumer asks for; the events of jobs are those of every service."""
+    """Return the subjects that a consumer asks for; shared events are those of every service."""
     kinds: Sequence[type[Message]] = getattr(consumer, "events", ())
     subjects: Sequence[str] = getattr(consumer, "subjects", ())
-    return [*subjects, *(subject_of(kind, service="*" if kind in JOB_SUBJECTS else "") for kind in kinds)]
+    return [*subjects, *(subject_of(kind, service="*") for kind in kinds)]
 
 
 def subjects_of(producer: str, patterns: Sequence[str]) -> list[str]:

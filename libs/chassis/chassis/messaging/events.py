@@ -9,8 +9,7 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
-from typing import TypeVar, cast
+from typing import TypeVar
 from urllib.parse import quote, unquote
 from uuid import UUID
 
@@ -26,11 +25,12 @@ from definable.options.v1 import options_pb2
 SUBJECT_ROOT = "definable"
 E = TypeVar("E", bound=Message)
 
-JOB_SUBJECTS: Mapping[type[Message], str] = {
-    job_events.JobQueued: "queued",
-    job_events.JobProgressed: "progressed",
-    job_events.JobFinished: "finished",
+SHARED_EVENTS: Mapping[type[Message], str] = {
+    job_events.JobQueued: "job.queued",
+    job_events.JobProgressed: "job.progressed",
+    job_events.JobFinished: "job.finished",
 }
+"""Events that every service announces, each under its own name. Others say so by `{service}` in their subject."""
 
 
 class NotAnEvent(TypeError):
@@ -83,14 +83,13 @@ class Delivery:
         return self.message
 
 
-@cache
 def subject_of(kind: type[Message], *, service: str = "") -> str:
-    """Return the subject of an event type; those of jobs depend on the service.
+    """Return the subject of an event type; that of a shared event has the service in it.
 
     Raises NotAnEvent.
     """
-    if kind in JOB_SUBJECTS:
-        return f"{SUBJECT_ROOT}.{service}.job.{JOB_SUBJECTS[kind]}.v1"
+    if kind in SHARED_EVENTS:
+        return f"{SUBJECT_ROOT}.{service}.{SHARED_EVENTS[kind]}.v1"
     subject = kind.DESCRIPTOR.GetOptions().Extensions[options_pb2.event].subject
     if not subject:
         raise NotAnEvent(kind.DESCRIPTOR.full_name)
@@ -174,7 +173,7 @@ def actor_of(subject: str, kind: str) -> Actor:
 def message_class(full_name: str) -> type[Message] | None:
     """Return the class of a message by its full name, None when its module has not been imported."""
     try:
-        return cast("type[Message]", symbol_database.Default().GetSymbol(full_name))
+        return symbol_database.Default().GetSymbol(full_name)
     except KeyError:
         return None
 

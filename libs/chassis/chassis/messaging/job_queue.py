@@ -16,6 +16,7 @@ from chassis.ids import job_id as id_kind
 from chassis.ids import new_id
 from chassis.messaging.outbox import Origin
 from chassis.rpc.caller import Actor
+from chassis.rpc.times import timestamp
 from definable.jobs.v1.events_pb2 import JobQueued
 
 JSON = None | bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"]
@@ -39,7 +40,9 @@ class NewJob:
 
     def queued(self) -> JobQueued:
         """Return the event that announces the job."""
-        return JobQueued(job_id=self.show(), kind=self.kind, target=self.target, create_time=self.origin.time)
+        return JobQueued(
+            job_id=self.show(), kind=self.kind, target=self.target, create_time=timestamp(self.origin.time)
+        )
 
     def row(self) -> dict[str, Any]:  # Any: values of a row, one type a column
         """Return the job as a row."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from uuid import UUID
 
-import grpc.aio
 from sqlalchemy import select, update
 
 from chassis.data.tables import JOBS
@@ -12,10 +11,9 @@ from chassis.data.unit_of_work import Acquire, UnitOfWork
 from chassis.errors import JobNotCancellable, JobNotFound
 from chassis.ids import job_id
 from chassis.messaging.job_store import JobRecord, ending
+from chassis.rpc.server import Context
 from definable.jobs.v1.job_service_pb2 import CancelJobRequest, GetJobRequest, Job
 from definable.jobs.v1.job_service_pb2_grpc import JobServiceServicer
-
-Context = grpc.aio.ServicerContext
 
 
 class Jobs(JobServiceServicer):
@@ -26,14 +24,15 @@ class Jobs(JobServiceServicer):
         self._service = service
 
     async def GetJob(self, request: GetJobRequest, context: Context) -> Job:
-        id = job_id(self._service).parse(request.id)
+        wanted = job_id(self._service).parse(request.id)
         async with self._acquire() as work:
-            return (await get(work, id, service=self._service)).to_message(self._service)
+            return (await get(work, wanted, service=self._service)).to_message(self._service)
 
     async def CancelJob(self, request: CancelJobRequest, context: Context) -> Job:
-        id = job_id(self._service).parse(request.id)
+        wanted = job_id(self._service).parse(request.id)
         async with self._acquire() as work:
-            return work.reply((await cancel(work, id, service=self._service)).to_message(self._service))
+            job = await cancel(work, wanted, service=self._service)
+            return work.reply(job.to_message(self._service))
 
 
 async def get(work: UnitOfWork, id: UUID, *, service: str, for_update: bool = False) -> JobRecord:

@@ -27,6 +27,7 @@ from chassis.messaging import outbox
 from chassis.messaging.job_queue import actor_from_json
 from chassis.messaging.outbox import Origin, Outbox
 from chassis.rpc.caller import Actor
+from chassis.rpc.times import timestamp
 from definable.jobs.v1.events_pb2 import JobFinished, JobProgressed
 from definable.jobs.v1.job_service_pb2 import Job, JobState
 
@@ -82,9 +83,9 @@ class JobRecord:
             progress_note=self.progress_note,
             error_reason=self.error_reason,
             error_message=self.error_message,
-            create_time=self.create_time,
-            start_time=self.start_time,
-            end_time=self.end_time,
+            create_time=timestamp(self.create_time),
+            start_time=timestamp(self.start_time),
+            end_time=timestamp(self.end_time),
         )
 
     def progressed(self, service: str) -> JobProgressed:
@@ -98,8 +99,8 @@ class JobRecord:
             progress_done=self.progress_done,
             progress_total=self.progress_total,
             progress_note=self.progress_note,
-            create_time=self.create_time,
-            start_time=self.start_time,
+            create_time=timestamp(self.create_time),
+            start_time=timestamp(self.start_time),
         )
 
     def finished(self, service: str) -> JobFinished:
@@ -111,9 +112,9 @@ class JobRecord:
             state=job_state(self.state),
             attempt=self.attempt,
             error_reason=self.error_reason,
-            create_time=self.create_time,
-            start_time=self.start_time,
-            end_time=self.end_time,
+            create_time=timestamp(self.create_time),
+            start_time=timestamp(self.start_time),
+            end_time=timestamp(self.end_time),
         )
 
 
@@ -217,8 +218,7 @@ class JobStore:
         return record
 
     async def _announce(self, connection: AsyncConnection, record: JobRecord, event: Message) -> None:
-        now = await connection.scalar(select(func.now()))
-        assert now is not None
+        now = (await connection.execute(select(func.now()))).scalar_one()
         announced = Outbox(
             Origin(
                 service=self._service,

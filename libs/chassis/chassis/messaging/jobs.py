@@ -60,8 +60,8 @@ class JobPolicy:
 
     def delay(self, attempt: int) -> timedelta:
         """Return the pause after a failed attempt, counted from 1."""
-        pause = min(self.backoff * 2 ** min(attempt - 1, 30), self.max_backoff)
-        return pause * random.uniform(0.75, 1.25)
+        doubled: timedelta = self.backoff * 2 ** min(attempt - 1, 20)
+        return min(doubled, self.max_backoff) * random.uniform(0.75, 1.25)
 
 
 class JobCancelled(Exception):
@@ -218,7 +218,7 @@ class _Kind:
             try:
                 await self._claim()
                 trouble.worked()
-            except Exception as error:  # workers that stop for ever are worse than ones that log
+            except Exception as error:  # noqa: BLE001 – workers that stop for ever are worse than ones that log
                 trouble.failed(error)
             await self.bell.wait(timeout=max(POLL_SECONDS, trouble.pause_seconds if trouble.is_on else 0))
         await cancelled(*self._running)
@@ -255,7 +255,7 @@ class _Attempt:
         except asyncio.CancelledError:
             await asyncio.shield(self._hand_back())
             raise
-        except Exception as error:  # the outcome could not be written: the lease runs out and another attempt is made
+        except Exception as error:  # noqa: BLE001 – the outcome is unwritten: the lease runs out, another attempt is made
             self._log("job.outcome_unwritten", error)
 
     async def _run(self) -> None:
@@ -291,7 +291,7 @@ class _Attempt:
             await asyncio.sleep(min(self._policy.lease.total_seconds() / 3, 5.0))
             try:
                 beat = await self._store.heartbeat(self._record, lease=self._policy.lease)
-            except Exception as error:  # the database is away; the lease decides whether the job is still ours
+            except Exception as error:  # noqa: BLE001 – the database is away; the lease decides whether the job is still ours
                 self._log("job.heartbeat_failed", error)
                 continue
             if not beat.is_ours:
@@ -331,7 +331,7 @@ class _Attempt:
     async def _hand_back(self) -> None:
         try:
             await self._store.hand_back(self._record)
-        except Exception as error:  # the lease runs out instead
+        except Exception as error:  # noqa: BLE001 – the lease runs out instead
             self._log("job.hand_back_failed", error)
 
     def _log(self, what: str, error: Exception | None) -> None:

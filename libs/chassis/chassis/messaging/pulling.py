@@ -9,7 +9,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
 from nats.aio.client import Client
@@ -85,7 +84,7 @@ def to_delivery(message: Msg, *, consumer: str) -> Delivery:
         envelope = from_headers(message.headers or {})
     except (KeyError, ValueError, InvalidId):
         place = f"{metadata.stream}:{metadata.sequence.stream}"
-        envelope = Envelope(uuid5(FOREIGN_EVENTS, place), message.subject, metadata.timestamp or datetime.now(UTC))
+        envelope = Envelope(uuid5(FOREIGN_EVENTS, place), message.subject, metadata.timestamp)
     return Delivery(
         envelope=envelope,
         payload=message.data,

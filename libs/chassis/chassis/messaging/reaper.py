@@ -32,7 +32,7 @@ class Reaper:
             try:
                 await self.reap()
                 trouble.worked()
-            except Exception as error:  # rows kept a little longer harm nobody
+            except Exception as error:  # noqa: BLE001 – rows kept a little longer harm nobody
                 trouble.failed(error)
             await stopped_within(stop, PERIOD_SECONDS)
 

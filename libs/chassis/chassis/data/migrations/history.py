@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from alembic import context as alembic_context
 from alembic.config import Config
@@ -51,9 +51,7 @@ async def run(
 
 def models_metadata(service: str) -> MetaData:
     """Return the metadata of a service's models."""
-    metadata = importlib.import_module(f"{service}.models").Base.metadata
-    assert isinstance(metadata, MetaData)
-    return metadata
+    return cast("MetaData", importlib.import_module(f"{service}.models").Base.metadata)
 
 
 def script_directory(versions_package: str) -> ScriptDirectory:
@@ -66,9 +64,7 @@ def script_directory(versions_package: str) -> ScriptDirectory:
 def environment(metadata: MetaData) -> None:
     """Serve as the `env.py` of a service, for alembic's own command line; needs an open `connection` attribute."""
     connection = alembic_context.config.attributes["connection"]
-    schema = metadata.schema
-    assert schema is not None, "service metadata names its schema"
-    alembic_context.configure(connection=connection, **configuration(schema, metadata))
+    alembic_context.configure(connection=connection, **configuration(metadata.schema or "", metadata))
     with alembic_context.begin_transaction():
         alembic_context.run_migrations()
 

@@ -170,7 +170,7 @@ def drop_shared(schema: str, *tables: str) -> None:
 def shared_levels(connection: Connection, schema: str) -> dict[str, int]:
     """Return at which level each shared table of a schema is."""
     query = text(
-        "SELECT c.relname, obj_description(c.oid, 'pg_class') FROM pg_class c WHERE c.relnamespace = to_regnamespace(:s)"
+        "SELECT relname, obj_description(oid, 'pg_class') FROM pg_class WHERE relnamespace = to_regnamespace(:s)"
     )
     comments = {name: comment or "" for name, comment in connection.execute(query, {"s": schema})}
     return {
@@ -205,5 +205,6 @@ def _notify(schema: str) -> None:
         """
     )
     op.execute(
-        f"CREATE TRIGGER notify AFTER INSERT ON {name}.outbox FOR EACH STATEMENT EXECUTE FUNCTION {name}.notify_outbox()"
+        f"CREATE TRIGGER notify AFTER INSERT ON {name}.outbox "
+        f"FOR EACH STATEMENT EXECUTE FUNCTION {name}.notify_outbox()"
     )
