@@ -1,7 +1,7 @@
 """Resolve the dependencies of the whole tree into `requirements/*.txt`, with hashes and without addresses.
 
 `dev.txt` holds everything; `<distribution>.txt` what one deployable needs and `<distribution>-test.txt` what its tests
-need too, both held to the versions of `dev.txt`. Locked versions stay unless `--upgrade` (all) or
+need too, both held to the versions of `dev.txt`; `servers.txt` and `build.txt` are for images. Locked versions stay unless `--upgrade` (all) or
 `--upgrade-package NAME` is given.
 """
 
@@ -40,6 +40,7 @@ def main(upgrades: list[str]) -> None:
     compile_requirements("bootstrap", "--no-deps", "requirements/bootstrap.in")
     compile_requirements("no-deps", "--no-deps", "requirements/no-deps.in")
     compile_requirements("dev", *upgrades, "--all-extras", "requirements/dev.in", *projects)
+    compile_requirements("build", "requirements/build.in", "--constraint=requirements/dev.txt")
     for folder in DEPLOYABLES:
         held = [f"{folder}/pyproject.toml", "--constraint=requirements/dev.txt"]
         compile_requirements(Path(folder).name, *held)

@@ -5,9 +5,7 @@ import json
 import secrets
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-
+from chassis import process_keys
 from chassis.servers.tracked import write_private
 from fleet.settings import PARTS, SERVICES
 
@@ -23,9 +21,7 @@ class Secrets:
 
     def make(self) -> None:
         """Make what is missing; what exists stays."""
-        self.keys.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for part in PARTS:
-            self._make_key(part)
+        process_keys.make(self.keys, PARTS)
         known = self._known()
         missing = {name: value for name, value in _fresh().items() if name not in known}
         if missing:
@@ -46,15 +42,6 @@ class Secrets:
     def _known(self) -> dict[str, str]:
         known: dict[str, str] = json.loads(self._file.read_text()) if self._file.exists() else {}
         return known
-
-    def _make_key(self, part: str) -> None:
-        public_file = self.keys / f"{part}.pub"
-        if public_file.exists():
-            return
-        key = Ed25519PrivateKey.generate()
-        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        write_private(self.private_key_file(part), private.decode())
-        public_file.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
 
 
 def _fresh() -> dict[str, str]:

@@ -24,7 +24,7 @@ class EmbeddedNats(EmbeddedServer):
 
     def _prepare(self, ports: Mapping[str, int]) -> None:
         settings = {
-            "host": HOST,
+            "host": self.listen,
             "port": ports["main"],
             "server_name": "fleet",
             "jetstream": {"store_dir": str(self.folder / "data"), "sync_interval": "10s" if self.durable else "2m"},

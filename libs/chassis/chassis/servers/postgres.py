@@ -77,6 +77,8 @@ class EmbeddedPostgres(EmbeddedServer):
         password_file.unlink()
         if done.returncode != 0:
             raise ServerFailed(f"initdb failed:\n{done.stderr}")
+        with (self._data / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all all scram-sha-256\n")
 
     def _give_to_nobody(self, password_file: Path) -> None:
         self.folder.chmod(0o711)
@@ -84,7 +86,8 @@ class EmbeddedPostgres(EmbeddedServer):
             shutil.chown(path, "nobody", "nogroup")
 
     def _command(self, ports: Mapping[str, int]) -> Sequence[str]:
-        settings = _SETTINGS | {"port": str(ports["main"])} | ({} if self.durable else _UNSAFE_SETTINGS)
+        where = {"port": str(ports["main"]), "listen_addresses": self.listen}
+        settings = _SETTINGS | where | ({} if self.durable else _UNSAFE_SETTINGS)
         options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
         return [*as_other_user(), _binary("postgres"), "-D", str(self._data), *options]
 

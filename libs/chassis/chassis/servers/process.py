@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
-from chassis.servers.ports import free_ports, is_free
+from chassis.servers.ports import HOST, free_ports, is_free
 from chassis.servers.tracked import TrackedProcess, write_private
 
 
@@ -24,6 +24,7 @@ class EmbeddedServer(ABC):
 
     The folder keeps the data, the credentials (readable by the owner only), the log and the pid. Several instances may
     name the same folder: they are the same server. `durable=False` trades the data's safety in a crash for speed.
+    `listen` is the interface, loopback unless told otherwise; `secrets` replaces those that the server would make.
     """
 
     name: ClassVar[str]
@@ -33,10 +34,20 @@ class EmbeddedServer(ABC):
     start_timeout_seconds: ClassVar[float] = 60.0
     stop_timeout_seconds: ClassVar[float] = 30.0
 
-    def __init__(self, folder: Path, *, port: int | None = None, durable: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        durable: bool = True,
+        listen: str = HOST,
+        secrets: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder.absolute()
         self.durable = durable
+        self.listen = listen
         self._wanted_port = port
+        self._given_secrets = dict(secrets or {})
         self._process = TrackedProcess(self.folder / "process.json")
 
     def start(self) -> Self:
@@ -90,6 +101,10 @@ class EmbeddedServer(ABC):
         ports: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
         return ports
 
+    def is_ready(self) -> bool:
+        """Say whether the program runs and answers as its clients need."""
+        return self.is_running() and self._is_ready()
+
     @property
     def log_file(self) -> Path:
         """What the program wrote to stdout and stderr."""
@@ -108,7 +123,9 @@ class EmbeddedServer(ABC):
         """Say whether the program answers as its clients need."""
 
     def _secret(self, name: str) -> str:
-        """Return the folder's secret of that name, made when first asked for."""
+        """Return the secret of that name: the given one, or the folder's, made when first asked for."""
+        if name in self._given_secrets:
+            return self._given_secrets[name]
         file = self.folder / "secrets.json"
         known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
         if name not in known:

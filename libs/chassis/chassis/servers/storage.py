@@ -38,11 +38,11 @@ class EmbeddedS3(EmbeddedServer):
     @property
     def address(self) -> S3Address:
         """Where the store is, with its key; known once the server was started."""
-        return S3Address(HOST, self.port, self._secret("access_key")[:20], self._secret("secret_key"))
+        return S3Address(HOST, self.port, self._secret("access_key"), self._secret("secret_key"))
 
     def _prepare(self, ports: Mapping[str, int]) -> None:
         (self.folder / "data").mkdir(exist_ok=True)
-        credentials = [{"accessKey": self._secret("access_key")[:20], "secretKey": self._secret("secret_key")}]
+        credentials = [{"accessKey": self._secret("access_key"), "secretKey": self._secret("secret_key")}]
         identity = {
             "name": "fleet",
             "credentials": credentials,
@@ -54,8 +54,9 @@ class EmbeddedS3(EmbeddedServer):
         parts = {"s3": "main", "master": "master", "volume": "volume", "filer": "filer"}
         http = [f"-{part}.port={ports[port]}" for part, port in parts.items()]
         grpc = [f"-{part}.port.grpc={ports[f'{part}_grpc']}" for part in parts]
+        where = f"-s3.ip.bind={self.listen}"
         folders = [f"-dir={self.folder / 'data'}", f"-s3.config={self.folder / 's3.json'}"]
-        return [program("weed"), "-logtostderr=true", "server", *folders, *_OPTIONS, *http, *grpc]
+        return [program("weed"), "-logtostderr=true", "server", *folders, where, *_OPTIONS, *http, *grpc]
 
     def _is_ready(self) -> bool:
         # The S3 side answers before the store can keep anything: ask for a place to write as well.
