@@ -27,7 +27,7 @@ HEARTBEAT = timedelta(seconds=5)
 # A message is only a hint, so the table is asked this often: it bounds how late a cancellation can be.
 POLL = timedelta(milliseconds=500)
 # How long a worker that is told to stop lets its runs reach the end of a step.
-DRAIN = timedelta(seconds=5)
+DRAIN = timedelta(seconds=3)
 
 _DATABASE_AWAY = (SQLAlchemyError, OSError, FleetError)
 
