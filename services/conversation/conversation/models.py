@@ -1,10 +1,10 @@
 """Tables of the conversation service."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ForeignKeyConstraint, Index, Text
+from sqlalchemy import DateTime, ForeignKeyConstraint, Index, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -15,6 +15,7 @@ class Base(DeclarativeBase):
     """All tables of this schema."""
 
     metadata = service_metadata("conversation")
+    type_annotation_map: ClassVar = {datetime: DateTime(timezone=True)}
 
 
 class Conversation(TenantMixin, Timestamps, Versioned, Base):

@@ -17,7 +17,7 @@ class ConversationRepository(Repository[Conversation]):
 
     model = Conversation
 
-    def _owned(self, owner: Owner) -> Select[tuple[Conversation]]:
+    def _owned(self, owner: Owner) -> Select[Conversation]:
         return self.query().where(Conversation.owner_id == owner.principal_id, Conversation.end_user == owner.end_user)
 
     async def owned(self, conversation_id: UUID, owner: Owner) -> Conversation | None:

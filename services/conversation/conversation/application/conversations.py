@@ -59,7 +59,7 @@ async def list_own(
 
 
 async def update(
-    work: ConversationUnitOfWork, conversation_id: UUID, *, title: str | None, archived: bool | None
+    work: ConversationUnitOfWork, conversation_id: UUID, *, title: str | None = None, archived: bool | None = None
 ) -> Conversation:
     """Change what is given and keep the rest. Raises ConversationNotFound and, under If-Match, EtagMismatch."""
     conversation = await get(work, conversation_id)
