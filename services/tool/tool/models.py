@@ -1,10 +1,10 @@
 """Tables of the tool service."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ForeignKeyConstraint, Index, Text, text
+from sqlalchemy import DateTime, ForeignKeyConstraint, Index, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -15,6 +15,7 @@ class Base(DeclarativeBase):
     """All tables of this schema."""
 
     metadata = service_metadata("tool")
+    type_annotation_map: ClassVar = {datetime: DateTime(timezone=True)}
 
 
 class Tool(TenantMixin, Timestamps, Versioned, Base):
@@ -76,7 +77,7 @@ class Execution(TenantMixin, Base):
     state: Mapped[str] = mapped_column(Text)
     arguments: Mapped[dict[str, Any]] = mapped_column(JSONB)
     # Any JSON; NULL until there is one.
-    output: Mapped[Any | None] = mapped_column(JSONB)
+    output: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
     is_error: Mapped[bool] = mapped_column(default=False)
     error_reason: Mapped[str] = mapped_column(Text, default="")
     error_message: Mapped[str] = mapped_column(Text, default="")
