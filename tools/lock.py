@@ -1,8 +1,8 @@
 """Resolve the dependencies of the whole tree into `requirements/*.txt`, with hashes and without addresses.
 
 `dev.txt` holds everything; `<distribution>.txt` what one deployable needs and `<distribution>-test.txt` what its tests
-need too, both held to the versions of `dev.txt`; `servers.txt` and `build.txt` are for images. Locked versions stay unless `--upgrade` (all) or
-`--upgrade-package NAME` is given.
+need too, both held to the versions of `dev.txt`; `servers.txt` and `build.txt` are for images. Locked versions stay
+unless `--upgrade` (all) or `--upgrade-package NAME` is given.
 """
 
 import subprocess
