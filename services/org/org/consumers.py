@@ -1,7 +1,7 @@
 """What org does when it hears from the services."""
 
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any
 
 from chassis.data.unit_of_work import Acquire
 from chassis.messaging.events import Delivery
@@ -9,14 +9,14 @@ from org.application import feed
 from org.domain.facts import Fact
 from org.unit_of_work import OrgUnitOfWork
 
-ReadFields = Callable[[str, bytes], dict[str, object]]
+ReadFields = Callable[[str, bytes], dict[str, Any]]  # Any: JSON
 
 
 class FeedRecorder:
     """Records every event of every service: feed, audit log, jobs and usage, once."""
 
-    name: ClassVar[str] = "feed"
-    subjects: ClassVar[Sequence[str]] = ("definable.>",)
+    name = "feed"
+    subjects = ("definable.>",)
 
     def __init__(self, acquire: Acquire[OrgUnitOfWork], read_fields: ReadFields) -> None:
         self._acquire = acquire

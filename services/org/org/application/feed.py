@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from chassis.data.unit_of_work import Acquire
+from chassis.errors import InvalidId
 from chassis.ids import parse_any
 from chassis.rpc.caller import Actor
 from org import models
@@ -158,21 +159,27 @@ _JOB_FIELDS = (
     "start_time",
     "end_time",
 )
+_A_NEW_JOB = {"state": job_views.QUEUED, "kind": "", "target": ""}
 _JOB_TIMES = frozenset({"create_time", "start_time", "end_time"})
 
 
 async def _report_job(work: OrgUnitOfWork, fact: Fact) -> None:
     data = fact.data
-    if "job_id" not in data or "create_time" not in data:
+    job_id = _job_id(str(data.get("job_id", "")))
+    if job_id is None or "create_time" not in data:
         return  # an event of a release newer than this one: there is nothing in it to show yet
-    _, job_id = parse_any(str(data["job_id"]))
     reported = {name: data[name] for name in _JOB_FIELDS if name in data}
     times = {name: datetime.fromisoformat(str(data[name])) for name in _JOB_TIMES if name in data}
     await work.job_views.merge(
-        job_id,
-        revision=fact.revision,
-        reported={"state": job_views.QUEUED, "target": "", **reported, **times, "service": fact.service},
+        job_id, revision=fact.revision, service=fact.service, reported={**_A_NEW_JOB, **reported, **times}
     )
+
+
+def _job_id(text: str) -> UUID | None:
+    try:
+        return parse_any(text)[1]
+    except InvalidId:
+        return None
 
 
 async def _record_usage(work: OrgUnitOfWork, fact: Fact) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 AUDIT_PERMISSION = "org.audit.read"
@@ -33,7 +34,7 @@ class Fact:
     client_address: str
     request_id: str
     revision: int  # of the target; rises with each of its events, whatever order they arrive in
-    data: Mapping[str, object]  # the event's own fields, empty for an event of a release newer than this one
+    data: Mapping[str, Any]  # Any: JSON; the event's own fields, empty for an event of a release newer than this one
 
     @property
     def service(self) -> str:

@@ -24,9 +24,9 @@ class JobViewRepository(Repository[models.JobView]):
 
     model = models.JobView
 
-    async def merge(self, job_id: UUID, *, revision: int, reported: Mapping[str, object]) -> None:
+    async def merge(self, job_id: UUID, *, revision: int, service: str, reported: Mapping[str, object]) -> None:
         """Store what was reported unless a later report is stored already. One statement, so reports may race."""
-        values = {**_NOTHING_REPORTED, **reported, "revision": revision}
+        values = {**_NOTHING_REPORTED, **reported, "service": service, "revision": revision}
         statement = upsert(models.JobView).values(organization_id=self.organization_id, id=job_id, **values)
         changed = {name: statement.excluded[name] for name in ("revision", *reported)}
         await self.session.execute(

@@ -10,6 +10,7 @@ from definable.jobs.v1.events_pb2 import JobProgressed
 from definable.jobs.v1.job_service_pb2 import JobState
 from definable.kb.v1.events_pb2 import EmbeddingUsageRecorded
 from definable.options.v1 import options_pb2
+from definable.options.v1.events_pb2 import AccessRefused, RefusedAccess
 from definable.org.v1.events_pb2 import MemberAdded, OrganizationUpdated
 from org.adapters.event_schemas import EventSchemas
 from org.domain import facts
@@ -42,7 +43,16 @@ class TestFields:
 
         fields = schemas.fields("definable.agent.v1.RunUsageRecorded", usage.SerializeToString())
 
-        assert fields == {"run_id": "run_1", "model": "m", "input_tokens": 2**40, "output_tokens": 7, "steps": 3}
+        assert (fields["input_tokens"], fields["output_tokens"], fields["cost_nano_usd"]) == (2**40, 7, 0)
+        assert (fields["run_id"], fields["agent_id"], fields["steps"]) == ("run_1", "", 3)
+
+    def test_hold_numbers_as_numbers_also_further_in(self, schemas: EventSchemas) -> None:
+        event = AccessRefused(total=2, refusals=[RefusedAccess(method="m", count=2)])
+
+        fields = schemas.fields("definable.options.v1.AccessRefused", event.SerializeToString())
+
+        assert fields["total"] == 2
+        assert fields["refusals"][0]["count"] == 2
 
     def test_of_jobs_are_read_whatever_the_service(self, schemas: EventSchemas) -> None:
         event = JobProgressed(

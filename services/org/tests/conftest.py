@@ -1,0 +1,3 @@
+"""Fixtures of org's tests."""
+
+pytest_plugins = ["chassis.testing.plugin"]
