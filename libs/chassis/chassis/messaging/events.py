@@ -17,8 +17,9 @@ import orjson
 from google.protobuf import symbol_database
 from google.protobuf.message import DecodeError, Message
 
+from chassis.errors import InvalidId
 from chassis.ids import ORGANIZATION, USER
-from chassis.rpc.caller import Actor
+from chassis.rpc.caller import Actor, CallerKind
 from definable.jobs.v1 import events_pb2 as job_events
 from definable.options.v1 import options_pb2
 
@@ -166,8 +167,12 @@ def from_headers(headers: Mapping[str, str]) -> Envelope:
 
 
 def actor_of(subject: str, kind: str) -> Actor:
-    """Return the actor that an envelope names."""
-    return Actor(subject, kind, USER.parse(subject) if kind == "user" else None)
+    """Return the actor that an envelope names; a user is its own principal."""
+    try:
+        principal = USER.parse(subject) if kind == CallerKind.USER else None
+    except InvalidId:
+        principal = None
+    return Actor(subject, kind, principal)
 
 
 def message_class(full_name: str) -> type[Message] | None:

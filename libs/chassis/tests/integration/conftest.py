@@ -8,24 +8,19 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from shop.settings import ShopSettings
 from shop.unit_of_work import ShopUnitOfWork
 
 from chassis.data import migrations
 from chassis.data.database import Database
 from chassis.data.unit_of_work import Acquire
-from chassis.ids import new_id
+from chassis.ids import USER, new_id
 from chassis.messaging.broker import Broker
 from chassis.rpc.caller import Actor
-from chassis.settings import NatsSettings, ServiceSettings
+from chassis.settings import NatsSettings
 from chassis.testing.servers import database_settings, nats_settings
 
 pytest_plugins = ["chassis.testing.plugin"]
-
-
-class ShopSettings(ServiceSettings):
-    """The shop's settings."""
-
-    name: str = "shop"
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +56,8 @@ def acquire(database: Database) -> Acquire[ShopUnitOfWork]:
 
 @pytest.fixture
 def actor() -> Actor:
-    return Actor("user_0123", "user", new_id())
+    user_id = new_id()
+    return Actor(USER.show(user_id), "user", user_id)
 
 
 @pytest.fixture
