@@ -36,6 +36,9 @@ class UnsupportedType(Exception):
     """A contract uses a message type that has no JSON form here."""
 
 
+_WORD_START = re.compile(r"(?<!^)(?=[A-Z])")
+
+
 class Problems:
     """The violations found in one request."""
 
@@ -54,8 +57,13 @@ class Problems:
 
 
 def enum_names(enum: EnumDescriptor) -> dict[int, str]:
-    """Return the values that mean something: all but a zero named `*_UNSPECIFIED`."""
-    return {v.number: v.name for v in enum.values if v.number or not v.name.endswith("UNSPECIFIED")}
+    """Return the values that mean something as JSON has them: SEARCH_MODE_HYBRID of SearchMode is "hybrid".
+
+    A zero named `*_UNSPECIFIED` is left out: JSON leaves the field out or has null.
+    """
+    prefix = _WORD_START.sub("_", enum.name).upper() + "_"
+    named = [value for value in enum.values if value.number or not value.name.endswith("UNSPECIFIED")]
+    return {value.number: value.name.removeprefix(prefix).lower() for value in named}
 
 
 def join(at: str, name: str) -> str:
