@@ -2,22 +2,22 @@
 
 Whatever a user can make a server fetch, an attacker will point at the server's own network. So a host name is resolved
 once, every address it has must be public, and the connection goes to just that address, with the right Host and SNI.
-Redirects pass the same gate. IPv4 addresses inside IPv6 ones count as what they are, since `ipaddress` calls
-`64:ff9b::7f00:1` global.
+Redirects pass the same gate. Which addresses are public is told by `chassis.addresses`.
 """
 
 import asyncio
-import ipaddress
 import socket
 import ssl
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import ip_address, ip_network
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpcore
 
+from chassis.addresses import Address, Network, is_allowed
 from chassis.boundary import entering_network
 
 MAX_REDIRECTS = 5
@@ -27,28 +27,6 @@ _NOT_FORWARDED = frozenset({"authorization", "cookie", "proxy-authorization"})
 _OURS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "expect", "upgrade", "te"}
 )
-
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-# Metadata services of clouds: what `ipaddress` would let through, and the well-known ones that it would not.
-_METADATA = frozenset(
-    ipaddress.ip_address(text)
-    for text in ("168.63.129.16", "169.254.169.254", "169.254.170.2", "100.100.100.200", "192.0.0.192", "fd00:ec2::254")
-)
-_REFUSED: Sequence[IPNetwork] = tuple(
-    ipaddress.ip_network(text)
-    for text in (
-        "64:ff9b:1::/48",  # NAT64 of the local network
-        "2001::/32",  # Teredo: where a packet goes is the relay's choice
-        "fec0::/10",  # site-local, deprecated and still routed here and there
-        "192.88.99.0/24",  # relays of 6to4
-    )
-)
-_LAST_32_BITS: Sequence[IPNetwork] = tuple(
-    ipaddress.ip_network(text) for text in ("::ffff:0:0/96", "::/96", "64:ff9b::/96")
-)
-_6TO4 = ipaddress.ip_network("2002::/16")
 
 
 class FetchError(Exception):
@@ -81,30 +59,6 @@ class Fetched:
     final_url: str
 
 
-def is_public(address: IPAddress) -> bool:
-    """Whether an address, and any IPv4 address that it carries, belongs to the public internet."""
-    inner = embedded_ipv4(address)
-    if inner is not None:
-        return is_public(inner)
-    if address in _METADATA or any(address.version == net.version and address in net for net in _REFUSED):
-        return False
-    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
-
-
-def embedded_ipv4(address: IPAddress) -> ipaddress.IPv4Address | None:
-    """Return the IPv4 address inside an IPv6 address: mapped, compatible, NAT64, 6to4, ISATAP; None without one."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return None
-    number = int(address)
-    if any(address in network for network in _LAST_32_BITS):
-        return ipaddress.IPv4Address(number & 0xFFFF_FFFF)
-    if address in _6TO4:
-        return ipaddress.IPv4Address(number >> 80 & 0xFFFF_FFFF)
-    if number >> 32 & 0xFDFF_FFFF == 0x0000_5EFE:
-        return ipaddress.IPv4Address(number & 0xFFFF_FFFF)
-    return None
-
-
 class SafeFetcher:
     """Fetches from public addresses only.
 
@@ -113,7 +67,7 @@ class SafeFetcher:
     """
 
     def __init__(self, *, allow_private: Iterable[str] = (), ssl_context: ssl.SSLContext | None = None) -> None:
-        self._backend = _CheckedBackend([ipaddress.ip_network(text, strict=False) for text in allow_private])
+        self._backend = _CheckedBackend([ip_network(text, strict=False) for text in allow_private])
         self._ssl_context = ssl_context
 
     async def fetch(
@@ -195,7 +149,7 @@ async def _exchange(pool: httpcore.AsyncConnectionPool, request: _Request, max_b
     parts = _parts(request.url)
     headers = [
         (b"Host", parts.netloc.encode("idna") if not parts.netloc.isascii() else parts.netloc.encode()),
-        (b"Accept-Encoding", b"gzip, identity"),
+        (b"Accept-Encoding", b"identity"),
         *((name.encode("latin-1", "replace"), value.encode("utf-8")) for name, value in request.headers.items()),
     ]
     if not any(name.lower() == b"user-agent" for name, _ in headers):
@@ -240,7 +194,7 @@ def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 async def _body(response: httpcore.Response, encoding: str, max_bytes: int) -> bytes:
-    """Read the body, decoded as it comes, so that a small bomb never becomes a large one. Raises BodyTooLarge."""
+    """Read the body. One that comes packed though nobody asked is unpacked as it comes: a bomb never grows large."""
     if encoding.lower() not in ("", "identity", "gzip", "x-gzip"):
         raise FetchFailed("unknown content encoding")
     decoder = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS) if encoding.lower().endswith("gzip") else None
@@ -255,7 +209,7 @@ async def _body(response: httpcore.Response, encoding: str, max_bytes: int) -> b
 class _CheckedBackend(httpcore.AsyncNetworkBackend):
     """Opens connections to addresses that passed the gate, and to no others."""
 
-    def __init__(self, allowed: Sequence[IPNetwork]) -> None:
+    def __init__(self, allowed: Sequence[Network]) -> None:
         self._allowed = allowed
         self._inner = httpcore.AnyIOBackend()
 
@@ -269,7 +223,7 @@ class _CheckedBackend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         """Connect to the first address of the host that answers. Raises AddressRefused unless all may be reached."""
         addresses = await _resolve(host, port)
-        if not addresses or not all(self._may_reach(address) for address in addresses):
+        if not addresses or not all(is_allowed(address, self._allowed) for address in addresses):
             raise AddressRefused(f"{host} has no address, or one that is not public")
         for address in addresses[:-1]:
             try:
@@ -282,12 +236,8 @@ class _CheckedBackend(httpcore.AsyncNetworkBackend):
         """Sleep."""
         await asyncio.sleep(seconds)
 
-    def _may_reach(self, address: IPAddress) -> bool:
-        listed = any(address.version == network.version and address in network for network in self._allowed)
-        return listed or is_public(address)
 
-
-async def _resolve(host: str, port: int) -> list[IPAddress]:
+async def _resolve(host: str, port: int) -> list[Address]:
     """Return the addresses of a host, which may be an address itself. Raises FetchFailed when its name is not known."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -295,4 +245,4 @@ async def _resolve(host: str, port: int) -> list[IPAddress]:
         raise FetchFailed("the name is not known") from error
     # A scope ("%eth0") only makes sense on a link, and links are not public.
     texts = dict.fromkeys(str(entry[4][0]) for entry in found)
-    return [ipaddress.ip_address(text.partition("%")[0]) for text in texts]
+    return [ip_address(text.partition("%")[0]) for text in texts]

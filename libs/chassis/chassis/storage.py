@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from chassis.boundary import entering_network
@@ -53,6 +53,10 @@ class Storage(Protocol):
 
     async def delete(self, key: str) -> None:
         """Delete an object; one that isn't there is fine."""
+        ...
+
+    async def delete_prefix(self, prefix: str) -> int:
+        """Delete all objects whose keys begin so, and return how many there were."""
         ...
 
     async def ping(self) -> None:
@@ -104,6 +108,14 @@ class S3Storage:
         """Delete an object; one that isn't there is fine. Raises DependencyUnavailable."""
         await self.call(lambda client: client.delete_object(Bucket=self._bucket, Key=key))
 
+    async def delete_prefix(self, prefix: str) -> int:
+        """Delete all objects whose keys begin so, and return how many there were. Raises DependencyUnavailable."""
+        count = 0
+        while keys := await self.call(lambda client: self._first_keys(client, prefix)):
+            await self.call(partial(self._delete_all, keys=keys))
+            count += len(keys)
+        return count
+
     async def ping(self) -> None:
         """Pass when the store answers and has the bucket. Raises ObjectNotFound, DependencyUnavailable."""
         await self.call(lambda client: client.head_bucket(Bucket=self._bucket))
@@ -119,6 +131,13 @@ class S3Storage:
         """Do something with the client in one of the threads, with its failures as ours."""
         entering_network("storage")
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._translated, work)
+
+    def _first_keys(self, client: "S3Client", prefix: str) -> list[str]:
+        page = client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, MaxKeys=1000)
+        return [item["Key"] for item in page.get("Contents", ())]
+
+    def _delete_all(self, client: "S3Client", keys: list[str]) -> None:
+        client.delete_objects(Bucket=self._bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True})
 
     @property
     def bucket(self) -> str:

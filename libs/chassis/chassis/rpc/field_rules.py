@@ -162,8 +162,15 @@ def _encoded(compare: Callable[[int, int], bool], words: str, rule: str) -> Call
 
 
 def _pattern(text: str) -> Test:
-    pattern, problem = re.compile(text), Problem(f"must match {text}", "string.pattern")
+    pattern, problem = re.compile(_as_python(text)), Problem(f"must match {text}", "string.pattern")
     return lambda value: None if pattern.search(value) else problem
+
+
+def _as_python(pattern: str) -> str:
+    """Return a pattern of RE2 for Python, whose `$` also matches before a line break at the end."""
+    parts = re.split(r"(\\.|\[\^?\]?(?:\\.|[^\]])*\])", pattern, flags=re.DOTALL)
+    # Every other part is an escape or a class of characters, in which `$` is a dollar sign.
+    return "".join(part if index % 2 else part.replace("$", r"\Z") for index, part in enumerate(parts))
 
 
 def _equal(a: int, b: int) -> bool:

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
 import grpc
 from google.protobuf import descriptor_pool
@@ -44,8 +44,13 @@ UNGUARDED = ("/grpc.health.v1.Health/",)
 LONGEST_KEY = 255
 LONGEST_REQUEST_ID = 128
 
-Context = grpc.aio.ServicerContext[Any, Any]  # Any: one type for the context of all RPCs
-Handler = grpc.RpcMethodHandler[Any, Any]  # Any: as above
+if TYPE_CHECKING:
+    # Any: one type for all RPCs. gRPC's classes are generic for the checker only.
+    Context = grpc.aio.ServicerContext[Any, Any]
+    Handler = grpc.RpcMethodHandler[Any, Any]
+else:
+    Context = grpc.aio.ServicerContext
+    Handler = grpc.RpcMethodHandler
 
 log = telemetry.get_logger(__name__)
 
@@ -104,12 +109,27 @@ class _Method:
 class _Stream:
     caller: Caller | None
     task: "asyncio.Task[Any]"  # Any: whatever the handler returns
+    is_writing: bool = False
     ended_by: FleetError | None = None
 
     def end(self, why: FleetError) -> None:
-        if self.ended_by is None:
-            self.ended_by = why
+        if self.ended_by is not None:
+            return
+        self.ended_by = why
+        # gRPC has no way to abort a call while a message is being written; the end waits for the message then.
+        if not self.is_writing:
             self.task.cancel()
+
+    async def send(self, answer: Any, context: Context) -> None:  # Any: an async iterator, or a coroutine of one
+        messages = await answer if inspect.isawaitable(answer) else answer
+        # Closed here and not by the garbage collector, so that what the servicer holds is released with the call.
+        async with aclosing(messages):
+            async for message in messages:
+                self.is_writing = True
+                await context.write(message)
+                self.is_writing = False
+                if self.ended_by is not None:
+                    raise self.ended_by
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -189,14 +209,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async with self._edge(method, context) as call:
             await self._admit(method, call, context)
             request = method.request(raw)
-            with self._endable(call.caller):
-                await _send(behavior(request, context), context)
+            with self._endable(call.caller) as stream:
+                await stream.send(behavior(request, context), context)
 
     async def _answer_both(self, method: _Method, behavior: Any, raw: AsyncIterator[bytes], context: Context) -> None:
         async with self._edge(method, context) as call:
             await self._admit(method, call, context)
-            with self._endable(call.caller):
-                await _send(behavior(_parsed(method, None, raw), context), context)
+            with self._endable(call.caller) as stream:
+                await stream.send(behavior(_parsed(method, None, raw), context), context)
 
     # --- errors ---
 
@@ -247,7 +267,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise
 
     @contextmanager
-    def _endable(self, caller: Caller | None) -> Iterator[None]:
+    def _endable(self, caller: Caller | None) -> Iterator[_Stream]:
         """Let the stream in the block be ended by a revocation of its caller, or because the process stops."""
         stream = _Stream(caller, cast("asyncio.Task[Any]", asyncio.current_task()))
         self._streams.add(stream)
@@ -255,7 +275,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             # It may have come between the check of the token and here.
             if caller is not None and self._revocations is not None and self._revocations.cover(caller):
                 raise CredentialMissing()
-            yield
+            yield stream
         except asyncio.CancelledError:
             if stream.ended_by is None:
                 raise
@@ -309,16 +329,6 @@ def check_rules(path_of_each_rpc: list[str]) -> None:
         descriptor = descriptor_pool.Default().FindMethodByName(path.removeprefix("/").replace("/", "."))
         descriptors.access(descriptor)
         validator_for(descriptor.input_type)
-
-
-async def _send(answer: Any, context: Context) -> None:  # Any: an async generator, or a coroutine that writes itself
-    if inspect.isawaitable(answer):
-        await answer
-        return
-    # Closed here and not by the garbage collector, so that what the servicer holds is released with the call.
-    async with aclosing(answer) as messages:
-        async for message in messages:
-            await context.write(message)
 
 
 async def _parsed(method: _Method, first: Message | None, raw: AsyncIterator[bytes]) -> AsyncIterator[Message]:
