@@ -2,7 +2,7 @@
 
 from auth.main import build
 from auth.settings import AuthSettings
-from chassis import cli
+from chassis.cli import main
 
 if __name__ == "__main__":
-    cli.main("auth", AuthSettings, build)
+    main("auth", AuthSettings, build)

@@ -1,9 +1,9 @@
 """What auth does when it hears from org."""
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 from auth.application.rights import AUTH
-from auth.repositories import COMMIT_ALLOWANCE
 from auth.unit_of_work import AuthUnitOfWork
 from chassis.data.unit_of_work import Acquire
 from chassis.ids import ORGANIZATION, USER
@@ -21,13 +21,11 @@ class MembershipChanged:
         self._acquire = acquire
 
     async def handle(self, delivery: Delivery) -> None:
-        """Write a revocation dated at the change's commit: tokens issued later know the new rights."""
+        """Revoke what was issued until now: the change was committed before, so that later tokens know it."""
         organization_id, user_id = _member(delivery)
         async with self._acquire.as_organization(organization_id, AUTH, inbox=delivery) as work:
             await work.membership_answers.forget(user_id)
-            await work.revocations.add(
-                time=delivery.envelope.time + COMMIT_ALLOWANCE, user_id=user_id, organization_id=organization_id
-            )
+            await work.revocations.add(time=datetime.now(UTC), user_id=user_id, organization_id=organization_id)
 
 
 def _member(delivery: Delivery) -> tuple[UUID, UUID]:

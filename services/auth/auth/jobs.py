@@ -12,7 +12,13 @@ class ProvisionOrganization:
     """Sets up a new user's organization when the sign-up itself could not."""
 
     kind: ClassVar[str] = PROVISION_JOB
-    policy: ClassVar[JobPolicy] = JobPolicy(max_attempts=10_000, concurrency=4, timeout=timedelta(seconds=30))
+    policy: ClassVar[JobPolicy] = JobPolicy(
+        concurrency=4,
+        timeout=timedelta(seconds=30),
+        backoff=timedelta(seconds=1),
+        max_backoff=timedelta(seconds=15),
+        patience=timedelta(days=30),  # a user without an organization can do nothing at all
+    )
 
     def __init__(self, provision: Provisioning) -> None:
         self._provision = provision

@@ -1,6 +1,7 @@
 """The tables of auth."""
 
 from datetime import datetime
+from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import ARRAY, BigInteger, DateTime, Identity, Index, Integer, LargeBinary, Text, text
@@ -15,7 +16,7 @@ class Base(DeclarativeBase):
     """What the tables of auth share."""
 
     metadata = service_metadata(SCHEMA)
-    type_annotation_map = {
+    type_annotation_map: ClassVar[dict[Any, Any]] = {  # types of Python to types of SQLAlchemy
         str: Text,
         datetime: DateTime(timezone=True),
         bytes: LargeBinary,

@@ -15,9 +15,9 @@ from auth.domain.scopes import Rights
 from chassis.data.pagination import Page
 from chassis.data.repository import Repository, UserRepository
 
-# A change is dated at the start of its transaction, tokens at the start of their look-ups: those that were looked up
-# before the commit count as older, too.
-COMMIT_ALLOWANCE = timedelta(milliseconds=250)
+# Tokens are dated at the start of their look-ups. One that is looked up between the writing of a revocation and its
+# commit sees the old state, and has to count as older.
+COMMIT_ALLOWANCE = timedelta(milliseconds=20)
 REVOCATION_CHANNEL = "auth_revocations"
 _REVOCATION_LOCK = "auth.revocations"
 _ISSUER_LOCK = "auth.issuer_keys"

@@ -22,7 +22,7 @@ from auth.domain.tokens import AccessClaims, AccessTokens
 from auth.settings import SessionSettings, ThrottleSettings
 from auth.unit_of_work import AuthUnitOfWork
 from chassis.data.unit_of_work import Acquire
-from chassis.errors import DeadlineExceeded, DependencyUnavailable, Unavailable
+from chassis.errors import DependencyUnavailable
 from chassis.ids import ORGANIZATION, USER, new_id
 from definable.auth.v1.events_pb2 import UserSignedUp
 
@@ -87,8 +87,8 @@ class SignUp:
 
     async def __call__(
         self, *, email: str, password: str, display_name: str, organization_name: str, client_address: str
-    ) -> models.User:
-        """Commit the user and a job, then ask org.
+    ) -> tuple[models.User, UUID]:
+        """Commit the user and a job, then ask org; return the user and their organization.
 
         Raises EmailTaken, RateLimited, or DependencyUnavailable when org can't answer: the job goes on then.
         """
@@ -96,43 +96,43 @@ class SignUp:
         await self._refuse_taken(email)
         password_hash = await self._hasher.hash(password)
         name = display_name or email.partition("@")[0]
+        organization_id = new_id()
         user = models.User(
             id=new_id(),
             email=email,
             email_key=email.lower(),
             display_name=name,
             password_hash=password_hash,
-            home_organization_id=new_id(),
+            home_organization_id=organization_id,
             home_organization_name=organization_name or f"{name[:85]}'s organization",
         )
-        await self._commit(user)
+        await self._commit(user, organization_id)
         try:
             await self._provision(user.id)
-        except (Unavailable, DeadlineExceeded) as error:
+        except DependencyUnavailable as error:
             raise DependencyUnavailable(dependency="org", retry_after=RETRY_PROVISION_AFTER) from error
-        return user
+        return user, organization_id
 
     async def _refuse_taken(self, email: str) -> None:
         async with self._acquire.anonymous() as work:
             if await work.lookups.user_by_email(email.lower()):
                 raise EmailTaken
 
-    async def _commit(self, user: models.User) -> None:
-        assert user.home_organization_id is not None
-        user_id, organization_id = USER.show(user.id), ORGANIZATION.show(user.home_organization_id)
+    async def _commit(self, user: models.User, organization_id: UUID) -> None:
+        user_id, organization = USER.show(user.id), ORGANIZATION.show(organization_id)
         async with self._acquire.as_user(user.id) as work:
             user.create_time = user.update_time = work.now()
             work.users.add(user)
             work.outbox.add(
-                UserSignedUp(user_id=user_id, organization_id=organization_id),
+                UserSignedUp(user_id=user_id, organization_id=organization),
                 target=user_id,
-                organization_id=user.home_organization_id,
+                organization_id=organization_id,
             )
             # Later than the call below needs, so that the job finds the work done unless the call failed.
             work.jobs.enqueue(
                 PROVISION_JOB,
                 {"user_id": user_id},
-                target=organization_id,
+                target=organization,
                 run_after=work.now() + RETRY_PROVISION_AFTER,
             )
 
@@ -186,8 +186,7 @@ class LogIn:
             home = user.home_organization_id if user else None
         try:
             own = [membership.organization_id for membership in await self._memberships.list_of_user(user_id)]
-        except (Unavailable, DeadlineExceeded):
-            own = []
+        except DependencyUnavailable:
             if home is None:
                 raise
             return home

@@ -10,6 +10,7 @@ import asyncpg
 import structlog
 
 from auth import models
+from auth.application.issuer import wait
 from auth.repositories import REVOCATION_CHANNEL
 from auth.unit_of_work import AuthUnitOfWork
 from chassis.data.database import Database
@@ -19,6 +20,7 @@ from chassis.errors import DependencyUnavailable
 HEARTBEAT = timedelta(seconds=10)
 POLL_INTERVAL = timedelta(milliseconds=500)  # the truth; NOTIFY only makes it sooner
 BACKLOG = timedelta(minutes=2)  # longer than a context token lives
+LISTEN_AGAIN_AFTER = timedelta(seconds=1)
 _BATCH = 500
 _KEPT = 5_000
 _log = structlog.get_logger(__name__)
@@ -55,9 +57,11 @@ class RevocationFeed:
     async def watch(self, after_sequence: int) -> AsyncIterator[models.Revocation | int]:
         """Yield revocations after a sequence, then new ones as they come; a number is a heartbeat.
 
-        With 0 those of the last two minutes come first. The number is the last sequence that was yielded.
+        With 0 those of the last two minutes come first. The number is the last sequence that was yielded. One comes at
+        once, so that a reader knows the stream to be open.
         """
         position = after_sequence or await self._start_of_backlog()
+        yield position
         while True:
             known = self._last or 0
             fresh = await self._after(position)
@@ -108,9 +112,13 @@ class RevocationFeed:
     async def _listen(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                async with self._database.listening() as connection:
-                    await connection.add_listener(REVOCATION_CHANNEL, lambda *_: self._woken.set())
-                    while not (stop.is_set() or connection.is_closed()):
-                        await asyncio.sleep(0.5)
+                await self._listen_until_lost()
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                await asyncio.sleep(1)
+                await wait(stop, LISTEN_AGAIN_AFTER)
+
+    async def _listen_until_lost(self) -> None:
+        lost = asyncio.Event()
+        async with self._database.listening() as connection:
+            connection.add_termination_listener(lambda *_: lost.set())
+            await connection.add_listener(REVOCATION_CHANNEL, lambda *_: self._woken.set())
+            await lost.wait()

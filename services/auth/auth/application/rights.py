@@ -7,7 +7,7 @@ from auth.domain.membership import MembershipAnswer, Memberships
 from auth.domain.scopes import Rights
 from auth.unit_of_work import AuthUnitOfWork
 from chassis.data.unit_of_work import Acquire
-from chassis.errors import DeadlineExceeded, DependencyUnavailable, Unavailable
+from chassis.errors import DependencyUnavailable
 from chassis.rpc.caller import Actor
 
 MAX_ANSWER_AGE = timedelta(minutes=10)
@@ -30,10 +30,10 @@ class RightsDirectory:
         """
         try:
             answer = await self._memberships.resolve(organization_id=organization_id, user_id=user_id)
-        except (Unavailable, DeadlineExceeded) as error:
+        except DependencyUnavailable:
             recalled = await self._recall(user_id=user_id, organization_id=organization_id)
             if recalled is None:
-                raise DependencyUnavailable(dependency="org") from error
+                raise
             return recalled.rights
         await self._remember(user_id=user_id, organization_id=organization_id, answer=answer)
         return answer.rights if answer else None

@@ -58,8 +58,10 @@ async def continue_with(
     A reuse ends the session and gives no token: the caller refuses after the commit. Raises RefreshTokenInvalid.
     """
     found = await work.refresh_tokens.get(token_id)
-    session = found and await work.sessions.locked(found.session_id)
-    if found is None or session is None or session.end_time is not None:
+    if found is None:
+        raise RefreshTokenInvalid
+    session = await work.sessions.locked(found.session_id)
+    if session is None or session.end_time is not None:
         raise RefreshTokenInvalid
     await work.session.refresh(found)  # what was read before the lock may be stale
     verdict = refresh.judge(used_time=found.used_time, expire_time=found.expire_time, now=work.now())
@@ -76,9 +78,7 @@ async def continue_with(
     return Continued(session_id=session.id, organization_id=found.organization_id, refresh_token=child)
 
 
-async def switch(
-    work: AuthUnitOfWork, *, session_id: UUID, from_id: UUID, to_id: UUID, refresh_life: timedelta
-) -> str:
+async def switch(work: AuthUnitOfWork, *, session_id: UUID, from_id: UUID, to_id: UUID, refresh_life: timedelta) -> str:
     """Give the session a refresh family for another organization. Raises CredentialRevoked when it has ended."""
     session = await _alive(work, session_id)
     token = _start_family(work, session, organization_id=to_id, refresh_life=refresh_life)
@@ -156,13 +156,11 @@ async def _alive(work: AuthUnitOfWork, session_id: UUID) -> models.Session:
     return session
 
 
-async def _end(work: AuthUnitOfWork, session: models.Session, cause: SessionEndCause) -> None:
+async def _end(work: AuthUnitOfWork, session: models.Session, cause: SessionEndCause.ValueType) -> None:
     session.end_time, session.end_cause = work.now(), SessionEndCause.Name(cause)
     await work.revocations.add(time=_safely_after(work.now()), session_id=session.id)
     work.outbox.add(
-        SessionRevoked(
-            session_id=ids.SESSION.show(session.id), user_id=USER.show(session.user_id), cause=cause
-        ),
+        SessionRevoked(session_id=ids.SESSION.show(session.id), user_id=USER.show(session.user_id), cause=cause),
         target=ids.SESSION.show(session.id),
     )
 

@@ -89,7 +89,7 @@ class ScopeNotHeld(PermissionDenied):
 
 
 class ScopesTooLong(InvalidArgument):
-    """The scopes together are longer than a token carries."""
+    """What the credential may do is more than a token can list."""
 
     reason = "SCOPES_TOO_LONG"
 

@@ -46,15 +46,14 @@ class Accounts(AccountServiceServicer):
         self._switch = switch
 
     async def SignUp(self, request: SignUpRequest, context: Context) -> SignUpResponse:
-        user = await self._sign_up(
+        user, organization_id = await self._sign_up(
             email=request.email,
             password=request.password,
             display_name=request.display_name,
             organization_name=request.organization_name,
             client_address=current_call().client_address,
         )
-        assert user.home_organization_id is not None
-        return SignUpResponse(user=convert.user(user), organization_id=ORGANIZATION.show(user.home_organization_id))
+        return SignUpResponse(user=convert.user(user), organization_id=ORGANIZATION.show(organization_id))
 
     async def LogIn(self, request: LogInRequest, context: Context) -> LogInResponse:
         user, pair = await self._log_in(
@@ -73,9 +72,7 @@ class Accounts(AccountServiceServicer):
             await sessions.end(work, session_id)
             return work.reply(Empty())
 
-    async def LogOutEverywhere(
-        self, request: LogOutEverywhereRequest, context: Context
-    ) -> LogOutEverywhereResponse:
+    async def LogOutEverywhere(self, request: LogOutEverywhereRequest, context: Context) -> LogOutEverywhereResponse:
         user_id, _, _ = session_caller()
         async with self._acquire.as_user(user_id) as work:
             return work.reply(LogOutEverywhereResponse(ended_session_count=await sessions.end_all(work)))

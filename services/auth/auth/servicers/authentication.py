@@ -7,10 +7,9 @@ from auth import convert
 from auth.application.authentication import Authenticate, MintServiceContext
 from auth.application.issuer import KeyRing
 from auth.application.revocations import RevocationFeed
-from auth.domain.errors import DelegationNotAllowed
 from auth.domain.issuer import KeyPurpose
+from auth.servicers.callers import asserted_process
 from chassis.ids import ORGANIZATION
-from chassis.rpc.caller import current_caller
 from chassis.rpc.server import Context
 from definable.auth.v1.authentication_service_pb2 import (
     AuthenticateRequest,
@@ -46,9 +45,7 @@ class Authentication(AuthenticationServiceServicer):
     async def MintServiceContext(
         self, request: MintServiceContextRequest, context: Context
     ) -> MintServiceContextResponse:
-        process = current_caller().service
-        if process is None:
-            raise DelegationNotAllowed
+        process = asserted_process()
         token = await self._mint(
             process=process,
             organization_id=(
@@ -74,9 +71,7 @@ class Authentication(AuthenticationServiceServicer):
             ]
         )
 
-    async def WatchRevocations(
-        self, request: WatchRevocationsRequest, context: Context
-    ) -> AsyncIterator[Revocation]:
+    async def WatchRevocations(self, request: WatchRevocationsRequest, context: Context) -> AsyncIterator[Revocation]:
         async for news in self._revocations.watch(request.after_sequence):
             if isinstance(news, int):
                 yield Revocation(sequence=news, time=convert.timestamp(datetime.now(UTC)), heartbeat=True)

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from auth.domain import ids
-from auth.domain.errors import SessionRequired
+from auth.domain.errors import DelegationNotAllowed, SessionRequired
 from chassis.rpc.caller import Caller, CallerKind, current_caller
 
 
@@ -23,3 +23,14 @@ def principal() -> tuple[Caller, UUID]:
     if caller.principal_id is None:
         raise SessionRequired
     return caller, caller.principal_id
+
+
+def asserted_process() -> str:
+    """Return the process that proved itself by an assertion. Raises DelegationNotAllowed.
+
+    A context token that was minted for a process doesn't do: it is forwarded to others, and must not give birth.
+    """
+    caller = current_caller()
+    if caller.service is None or caller.token:
+        raise DelegationNotAllowed
+    return caller.service
