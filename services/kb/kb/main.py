@@ -1,6 +1,7 @@
 """What kb is made of."""
 
 from chassis.data.database import Database
+from chassis.rpc.client import Peers
 from chassis.service import Service
 from chassis.storage import S3Storage
 from kb.adapters.embeddings import choice
@@ -36,6 +37,7 @@ def build(settings: KbSettings) -> Service:
         name=settings.name,
         settings=settings,
         database=database,
+        peers=Peers(settings),
         unit_of_work=acquire,
         servicers=[
             KnowledgeBases(acquire, embedding_model=embedder.model),
@@ -50,7 +52,7 @@ def build(settings: KbSettings) -> Service:
             EraseKnowledgeBaseJob(EraseKnowledgeBase(acquire, storage)),
         ],
         background=[Scrubber(scrub)],
-        readiness=[database.ping, storage.ping],
+        readiness=[database.ping, storage.ensure_bucket],
     )
 
 

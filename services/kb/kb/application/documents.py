@@ -83,6 +83,7 @@ async def accept(work: KbUnitOfWork, id: UUID, *, stored: Stored, media_type: st
     document.size_bytes = stored.size_bytes
     document.sha256 = stored.sha256
     document.media_type = media_type
+    document.update_time = work.now()
     job = _queue(work, document)
     await work.session.flush()
     accepted = DocumentAccepted(**_named(document), size_bytes=stored.size_bytes, job_id=job)

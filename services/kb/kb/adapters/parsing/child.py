@@ -63,7 +63,7 @@ def _outcome(media_type: str, path: Path, limits: Limits) -> dict[str, object]:
     except MemoryError:
         return {"failed": ParseMemory.reason}
     except Exception as error:  # noqa: BLE001 - parsers raise what they like on what they did not expect
-        return {"failed": ParseMemory.reason if _is_out_of_memory(error) else FileCorrupt.reason}
+        return {"failed": ParseMemory.reason if _is_out_of_memory(error, limits) else FileCorrupt.reason}
     return {
         "text": parsed.text,
         "page_starts": list(parsed.page_starts),
@@ -78,9 +78,17 @@ def _parser(media_type: str) -> Callable[[bytes], ParsedText]:
     return parse
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    # lxml reports a failed allocation as a syntax error of the document.
-    return "memory" in str(error).lower() or isinstance(error.__cause__, MemoryError)
+def _is_out_of_memory(error: Exception, limits: Limits) -> bool:
+    # lxml reports a failed allocation as "unknown error", so a failure with half of the memory used up is one of memory.
+    return "memory" in str(error).lower() or _peak_memory_bytes() > limits.memory_bytes // 2
+
+
+def _peak_memory_bytes() -> int:
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:  # Not on Linux: resident memory says less, but something.
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(status.partition("VmPeak:")[2].split()[0]) * 1024
 
 
 if __name__ == "__main__":

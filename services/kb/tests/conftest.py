@@ -1,0 +1,3 @@
+"""Fixtures of kb's tests."""
+
+pytest_plugins = ["chassis.testing.plugin"]
