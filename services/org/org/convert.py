@@ -81,7 +81,7 @@ def resolved(row: models.Member | None) -> ResolveMembershipResponse:
         rank=Rank.ValueType(row.rank),
         grants=[roles.EVERYTHING],
         role=row.role,
-        revision=row.revision,
+        revision=row.change_number,
     )
 
 

@@ -58,6 +58,7 @@ class Member(TenantMixin, Timestamps, Versioned, Base):
 
     role: Mapped[str]
     rank: Mapped[int] = mapped_column(Integer)
+    change_number: Mapped[int] = mapped_column(BigInteger)  # rises also when the user leaves and comes back
 
 
 class FeedHead(Base):

@@ -15,6 +15,7 @@ from org import models
 from org.domain import roles
 from org.domain.errors import MemberExists, MemberNotFound, OrganizationNotFound
 from org.domain.ports import Profile, UserDirectory
+from org.domain.roles import BuiltInRole
 from org.unit_of_work import OrgUnitOfWork
 
 
@@ -54,20 +55,29 @@ async def add(work: OrgUnitOfWork, *, caller: Caller, user_id: UUID, role: str) 
     roles.check_may_grant(actor_rank=await _rank_of(work, caller), role=granted)
     if await work.members.get(user_id):
         raise MemberExists()
+    return await join(work, user_id=user_id, role=granted)
+
+
+async def join(work: OrgUnitOfWork, *, user_id: UUID, role: BuiltInRole) -> models.Member:
+    """Make a user a member, whoever may decide that, and announce it."""
     member = models.Member(
-        id=user_id, role=granted.name, rank=granted.rank, create_time=work.now(), update_time=work.now()
+        id=user_id,
+        role=role.name,
+        rank=role.rank,
+        change_number=await work.members.next_change(),
+        create_time=work.now(),
+        update_time=work.now(),
     )
     work.members.add(member)
-    event = MemberAdded(
-        organization_id=ORGANIZATION.show(work.organization_id), user_id=USER.show(user_id), role=granted.name
-    )
-    work.outbox.add(event, target=USER.show(user_id), after={"role": granted.name})
     await work.session.flush()
+    user = USER.show(user_id)
+    event = MemberAdded(organization_id=ORGANIZATION.show(work.organization_id), user_id=user, role=role.name)
+    work.outbox.add(event, target=user, after={"role": role.name}, revision=member.change_number)
     return member
 
 
 async def change_role(work: OrgUnitOfWork, *, caller: Caller, user_id: UUID, role: str) -> models.Member:
-    """Give a member another role.
+    """Give a member another role. To give the same again changes nothing and is not announced.
 
     Raises MemberNotFound, RoleUnknown, MemberAboveOwnRank, RoleAboveOwnRank, LastOwner and EtagMismatch.
     """
@@ -80,17 +90,16 @@ async def change_role(work: OrgUnitOfWork, *, caller: Caller, user_id: UUID, rol
     roles.check_owner_remains(role=member.role, new_role=role, owner_count=await work.members.owner_count())
     check_etag(member)
     old_role = member.role
-    if old_role != granted.name:
-        member.role, member.rank, member.update_time = granted.name, granted.rank, work.now()
-        await work.session.flush()
-    event = MemberRoleChanged(
-        organization_id=ORGANIZATION.show(work.organization_id),
-        user_id=USER.show(user_id),
-        old_role=old_role,
-        new_role=granted.name,
-    )
+    if old_role == granted.name:
+        return member
+    change_number = await work.members.next_change()
+    member.role, member.rank = granted.name, granted.rank
+    member.change_number, member.update_time = change_number, work.now()
+    await work.session.flush()
+    user, organization = USER.show(user_id), ORGANIZATION.show(work.organization_id)
+    event = MemberRoleChanged(organization_id=organization, user_id=user, old_role=old_role, new_role=granted.name)
     before, after = {"role": old_role}, {"role": granted.name}
-    work.outbox.add(event, target=USER.show(user_id), before=before, after=after, revision=member.revision)
+    work.outbox.add(event, target=user, before=before, after=after, revision=change_number)
     return member
 
 
@@ -114,7 +123,8 @@ async def _end(work: OrgUnitOfWork, member: models.Member) -> None:
     await work.members.delete(member)
     user = USER.show(member.id)
     event = MemberRemoved(organization_id=ORGANIZATION.show(work.organization_id), user_id=user, role=member.role)
-    work.outbox.add(event, target=user, before={"role": member.role}, revision=member.revision + 1)
+    change_number = await work.members.next_change()
+    work.outbox.add(event, target=user, before={"role": member.role}, revision=change_number)
 
 
 async def _lock(work: OrgUnitOfWork) -> None:

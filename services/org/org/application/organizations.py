@@ -5,8 +5,9 @@ from uuid import UUID
 
 from chassis.data.database import check_etag
 from chassis.ids import ORGANIZATION, USER
-from definable.org.v1.events_pb2 import MemberAdded, OrganizationCreated, OrganizationUpdated
+from definable.org.v1.events_pb2 import OrganizationCreated, OrganizationUpdated
 from org import models
+from org.application import members
 from org.domain import roles, slugs
 from org.domain.errors import FieldCannotBeEmpty, OrganizationIdTaken, OrganizationNotFound, OrganizationSlugTaken
 from org.unit_of_work import OrgUnitOfWork
@@ -42,19 +43,10 @@ async def found(work: OrgUnitOfWork, *, owner_id: UUID, display_name: str, slug:
     Without a slug one is made from the name. Raises OrganizationSlugTaken when another organization has the given slug.
     """
     organization = await _insert(work, owner_id=owner_id, display_name=display_name, slug=slug)
-    owner = roles.role_named(roles.OWNER)
-    member = models.Member(
-        id=owner_id, role=owner.name, rank=owner.rank, create_time=work.now(), update_time=work.now()
-    )
-    work.members.add(member)
     shown = ORGANIZATION.show(work.organization_id)
-    user = USER.show(owner_id)
-    work.outbox.add(
-        OrganizationCreated(organization_id=shown, owner_user_id=user), target=shown, after=_state(organization)
-    )
-    work.outbox.add(
-        MemberAdded(organization_id=shown, user_id=user, role=owner.name), target=user, after={"role": owner.name}
-    )
+    event = OrganizationCreated(organization_id=shown, owner_user_id=USER.show(owner_id))
+    work.outbox.add(event, target=shown, after=_state(organization), revision=organization.revision)
+    await members.join(work, user_id=owner_id, role=roles.role_named(roles.OWNER))
     return organization
 
 

@@ -1,8 +1,6 @@
 """Members."""
 
-from sqlalchemy import (
-    func,
-)
+from sqlalchemy import func, select
 
 from chassis.data.pagination import Page
 from chassis.data.repository import Repository
@@ -13,6 +11,10 @@ class MemberRepository(Repository[models.Member]):
     """Members, by the ids of their users."""
 
     model = models.Member
+
+    async def next_change(self) -> int:
+        """Number a change. Under the organization's lock later changes have higher numbers."""
+        return int((await self.session.execute(select(func.nextval("org.membership_changes")))).scalar_one())
 
     async def owner_count(self) -> int:
         """Count the owners. Only meaningful under the organization's lock."""

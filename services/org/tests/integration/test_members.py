@@ -180,6 +180,16 @@ class TestUpdateMember:
         event = await org.announced(MemberRoleChanged)
         assert (event.user_id, event.old_role, event.new_role) == (viewer.subject, "viewer", "admin")
 
+    async def test_to_the_same_role_announces_nothing(self, org: Org) -> None:
+        home = await found(org)
+        viewer = await org.a_member(home, Rank.VIEWER)
+        before = await org.count_announced(MemberRoleChanged, organization_id=home.id)
+
+        same = await org.members(home.owner).UpdateMember(a_change(viewer.subject, "viewer"))
+
+        assert same.role == "viewer"
+        assert await org.count_announced(MemberRoleChanged, organization_id=home.id) == before
+
     async def test_touches_nobody_above_the_caller(self, org: Org) -> None:
         home = await found(org)
         admin = await org.a_member(home, Rank.ADMIN)

@@ -125,6 +125,21 @@ class TestResolveMembership:
         assert after.revision > before.revision
         assert not (await org.memberships().ResolveMembership(request)).is_member
 
+    async def test_of_somebody_who_came_back_has_a_higher_revision_still(self, org: Org) -> None:
+        home = await found(org)
+        viewer = await org.a_member(home, Rank.VIEWER)
+        request = ResolveMembershipRequest(organization_id=home.id, user_id=viewer.subject)
+        for role in ("member", "developer"):
+            change = UpdateMemberRequest(member=Member(user_id=viewer.subject, role=role))
+            await org.members(home.owner).UpdateMember(change)
+        before = await org.memberships().ResolveMembership(request)
+
+        await org.members(home.owner).DeleteMember(DeleteMemberRequest(user_id=viewer.subject))
+        await org.join(home, viewer.subject, "viewer")
+
+        after = await org.memberships().ResolveMembership(request)
+        assert (after.role, after.revision > before.revision) == ("viewer", True)
+
 
 class TestListMembershipsOfUser:
     async def test_lists_every_organization_of_the_user_and_no_other(self, org: Org) -> None:

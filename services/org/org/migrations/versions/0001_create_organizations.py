@@ -38,6 +38,7 @@ def downgrade() -> None:
     """Drop them."""
     op.execute("DROP FUNCTION org.memberships_of_current_user()")
     op.drop_table("members", schema="org")
+    op.execute("DROP SEQUENCE org.membership_changes")
     op.drop_table("organizations", schema="org")
     chassis_ops.drop_shared("org")
 
@@ -64,6 +65,7 @@ def _create_members() -> None:
         sa.Column("id", sa.Uuid, nullable=False),
         sa.Column("role", sa.Text, nullable=False),
         sa.Column("rank", sa.Integer, nullable=False),
+        sa.Column("change_number", sa.BigInteger, nullable=False),
         *_changes(),
         sa.PrimaryKeyConstraint("organization_id", "id", name="pk_members"),
         sa.ForeignKeyConstraint(
@@ -75,6 +77,8 @@ def _create_members() -> None:
     op.create_index(
         "ix_members_organization_id_create_time", "members", ["organization_id", "create_time", "id"], schema="org"
     )
+    op.execute("CREATE SEQUENCE org.membership_changes")
+    op.execute("GRANT USAGE ON SEQUENCE org.membership_changes TO org_app")
     op.create_index("ix_members_id", "members", ["id"], schema="org")
     chassis_ops.protect_tenant("org", "members")
 
