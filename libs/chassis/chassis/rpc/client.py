@@ -223,6 +223,16 @@ class _Callable:
             self.peers.forget(self.method)
         return failure
 
+    def cancelled(self) -> BaseException:
+        """Return what a CancelledError out of a call means: this task is cancelled, or just the call was.
+
+        gRPC raises the same for both, and one that nobody meant for the task would end whole loops without a word.
+        """
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            return asyncio.CancelledError()
+        return DependencyUnavailable(dependency=self.peer)
+
 
 class UnaryCallable(_Callable):
     """What a stub's method is, for one answer."""
@@ -272,6 +282,9 @@ class UnaryCall(Awaitable[Any]):
             except grpc.aio.AioRpcError as error:
                 code = error.code().name
                 raise made.error(error) from None
+            except asyncio.CancelledError:
+                code = "CANCELLED"
+                raise made.cancelled() from None
             finally:
                 method = made.method.lstrip("/")
                 telemetry.peer_seconds.labels(made.peer, method, code).observe(time.perf_counter() - started)
@@ -302,12 +315,14 @@ class StreamCall:
         self._timeout = timeout
         self._metadata = metadata
         self._call: Any = None  # Any: gRPC's call
+        self._is_cancelled = False
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self._iterate()
 
     def cancel(self) -> None:
         """End the call; its loop ends, too."""
+        self._is_cancelled = True
         if self._call is not None:
             self._call.cancel()
 
@@ -321,6 +336,11 @@ class StreamCall:
                 yield message
         except grpc.aio.AioRpcError as error:
             raise made.error(error) from None
+        except asyncio.CancelledError:
+            failure = made.cancelled()
+            if self._is_cancelled and isinstance(failure, FleetError):
+                return
+            raise failure from None
         finally:
             self._call.cancel()
 
