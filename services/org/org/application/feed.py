@@ -107,12 +107,15 @@ class WatchFeed:
                     after = await work.feed.last_sequence()
             while True:
                 async with self._acquire.as_organization(organization_id, actor) as work:
+                    last = await work.feed.last_sequence()
                     entries = await read(work, after=after, type_prefix=type_prefix, limit=_BATCH)
                 for entry in entries:
                     after = entry.sequence
                     if is_visible(entry):
                         yield entry
                 if len(entries) < _BATCH:
+                    # Everything up to `last` was looked at, also what the prefix leaves out.
+                    after = max(after, last)
                     await ring.wait(timeout=_PATIENCE_SECONDS)
 
 

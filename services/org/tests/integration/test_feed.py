@@ -181,6 +181,24 @@ class TestWatchEvents:
         await asyncio.wait_for(arrived.wait(), 1)
         await watching
 
+    async def test_with_a_prefix_skips_the_rest_and_misses_nothing(self, org: Org) -> None:
+        home = await found(org)
+        seen: list[int] = []
+
+        async def watch() -> None:
+            async for event in org.events(home.owner).WatchEvents(WatchEventsRequest(type_prefix="definable.agent.")):
+                seen.append(event.seq)
+                if len(seen) == 5:
+                    return
+
+        watching = asyncio.create_task(watch())
+        for _ in range(5):
+            await record(org, [an_event(home, DocumentAccepted(), service="kb") for _ in range(3)])
+            await record(org, [an_event(home, RunEnded(), service="agent")])
+        await asyncio.wait_for(watching, 10)
+
+        assert seen == [4, 8, 12, 16, 20]
+
     async def test_ends_when_the_credential_is_revoked(self, org: Org) -> None:
         home = await found(org)
         ended: list[FleetError] = []
