@@ -85,7 +85,7 @@ class RevocationFeed:
     async def _grows_past(self, position: int) -> bool:
         async with self._grown:
             try:
-                # Not asyncio.wait_for: its inner task, when cancelled twice, would wait for the condition's lock for ever.
+                # Not asyncio.wait_for: its inner task, cancelled twice, would wait for the lock for ever.
                 async with asyncio.timeout(HEARTBEAT.total_seconds()):
                     await self._grown.wait_for(lambda: (self._last or 0) > position)
             except TimeoutError:
