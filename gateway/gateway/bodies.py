@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 from collections.abc import AsyncIterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from email.message import Message as MimeMessage
@@ -13,14 +12,13 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from gateway.errors import BodyTooLarge, MalformedBody, UploadInvalid
-from gateway.values import Json
+from gateway.values import Json, is_deeper
 
 _DISCARD_BYTES: Final = 8 * 1024 * 1024
 _DISCARD_SECONDS: Final = 2.0
 _FORM_BYTES: Final = 64 * 1024  # of all fields before the file together
 _PART_HEADER_BYTES: Final = 8 * 1024
 CHUNK_BYTES: Final = 256 * 1024
-_SURROGATE_FREE = re.compile(r"[^\ud800-\udfff\0]*")
 
 
 class BodyGuard:
@@ -103,7 +101,7 @@ def parse_json(body: bytes, *, depth: int) -> Json:
     """
     try:
         value = orjson.loads(body)
-        if body.count(b"{") + body.count(b"[") > depth and _is_deeper(value, depth):
+        if body.count(b"{") + body.count(b"[") > depth and is_deeper(value, depth):
             raise MalformedBody(f"The body is nested more than {depth} deep.")
         json.loads(body, object_pairs_hook=_refuse_duplicates)
     except (ValueError, RecursionError) as error:
@@ -114,20 +112,6 @@ def parse_json(body: bytes, *, depth: int) -> Json:
 def _refuse_duplicates(pairs: list[tuple[str, Json]]) -> None:
     if len({key for key, _ in pairs}) != len(pairs):
         raise MalformedBody("An object of the body has a key twice.")
-
-
-def _is_deeper(value: Json, depth: int) -> bool:
-    level = [value]
-    for _ in range(depth):
-        level = [
-            item
-            for value in level
-            if isinstance(value, dict | list)
-            for item in (value.values() if isinstance(value, dict) else value)
-        ]
-        if not level:
-            return False
-    return any(isinstance(value, dict | list) for value in level)
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import grpc
 import orjson
@@ -29,13 +30,16 @@ class Stubs:
 
     def __init__(self, channels: Channels) -> None:
         self._channels = channels
+        # Weak, so that the operations of a table that was replaced can go.
+        self._calls: WeakKeyDictionary[Operation, dict[str, Any]] = WeakKeyDictionary()
 
     def of(self, operation: Operation, values: Values) -> Any:
         """Return the callable of the service that answers. Raises DependencyUnavailable, InvalidId on a job's id."""
         service = operation.service or service_of_job(next(iter(values.values()), ""))
-        if service not in operation.calls:
-            operation.calls[service] = self._make(operation, self._channels.to(service))
-        return operation.calls[service]
+        calls = self._calls.setdefault(operation, {})
+        if service not in calls:
+            calls[service] = self._make(operation, self._channels.to(service))
+        return calls[service]
 
     @staticmethod
     def _make(operation: Operation, channel: grpc.aio.Channel) -> Any:
@@ -43,7 +47,8 @@ class Stubs:
         make = {
             (False, False): channel.unary_unary,
             (False, True): channel.unary_stream,
-            (True, False): channel.stream_unary,
+            # A call of this kind that its service ends early loses the status in gRPC's stream_unary.
+            (True, False): channel.stream_stream,
         }[method.client_streaming, method.server_streaming]
         return make(
             f"/{method.containing_service.full_name}/{method.name}",

@@ -50,7 +50,7 @@ class UploadParts(NamedTuple):
     chunk: str
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Operation:
     """One route: an HTTP method and path, and the RPC behind them."""
 
@@ -66,7 +66,6 @@ class Operation:
     reader: MessageReader
     write: Write
     location: "Operation | None" = None
-    calls: dict[str, Any] = field(default_factory=dict)
 
     @property
     def kind(self) -> Kind:
@@ -269,9 +268,8 @@ class Table:
 
         Raises MethodNotAllowed when the path has routes, but none for this method.
         """
-        path, _, verb = raw_path.decode("latin-1").partition("?")[0].rpartition(":")
-        found = self._walk(f"{path}", verb) if path and "/" not in verb else None
-        found = found or self._walk(raw_path.decode("latin-1"), "")
+        # A colon in an id has to come percent-encoded: as it is, it begins a verb.
+        found = self._walk(*_split_verb(raw_path.partition(b"?")[0].decode("latin-1")))
         if found is None:
             return None
         operations, texts = found

@@ -17,6 +17,7 @@ from gateway.problems import Problem, from_error
 from gateway.settings import GatewaySettings, LimitSettings
 
 _KEEP_ALIVE_SECONDS: Final = 30
+_LINGER_SECONDS: Final = 1.0
 _CUT_LINE_BYTES: Final = 1024  # for the rest of the request line, and for what is between headers
 
 
@@ -117,7 +118,12 @@ class LimitedProtocol(HttpToolsProtocol):
         ]
         lines = b"".join(b"%s: %s\r\n" % header for header in headers)
         self.transport.write(STATUS_LINE[problem.status] + lines + b"\r\n" + body)
-        self.transport.close()
+        # Closing while data arrives would reset the connection, and the client might never read the answer.
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._header_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+        else:
+            self.transport.close()
 
 
 class Gateway:

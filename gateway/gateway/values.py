@@ -17,10 +17,13 @@ from chassis.errors import ValidationFailed, Violation
 Json = Any  # what orjson.loads returns: a recursive union that mypy can't narrow usefully
 Write = Callable[[Any], Json]
 Check = Callable[[Json, str, "Problems"], Any]
+Fill = Callable[[Any, Json, str, "Problems"], bool]
 F = FieldDescriptor
 
 MAX_INTEGER: Final = 2**53  # the largest that every JSON reader keeps exact
 MAX_VIOLATIONS: Final = 20
+# protobuf refuses to decode more than 100 levels, and a level of free-form JSON takes three of them.
+MAX_FREE_DEPTH: Final = 28
 REFUSED: Final = object()
 INTEGER_RANGES: Final = {
     F.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
@@ -241,6 +244,29 @@ def _fill_mask(mask: Any, value: Json, at: str, problems: Problems) -> bool:
     return True
 
 
+def _fill_free(fill: Fill) -> Fill:
+    """Refuse free-form JSON that is too deep before filling a Struct, Value or ListValue with it."""
+
+    def check(target: Any, value: Json, at: str, problems: Problems) -> bool:
+        if is_deeper(value, MAX_FREE_DEPTH):
+            problems.add(at, f"is nested more than {MAX_FREE_DEPTH} deep", "depth")
+            return False
+        return fill(target, value, at, problems)
+
+    return check
+
+
+def is_deeper(value: Json, depth: int) -> bool:
+    """Whether a value has more than `depth` arrays and objects within each other, itself included."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(depth):
+        if not level:
+            return False
+        children = [item for outer in level for item in (outer.values() if isinstance(outer, dict) else outer)]
+        level = [item for item in children if isinstance(item, dict | list)]
+    return bool(level)
+
+
 def _fill_struct(struct: Any, value: Json, at: str, problems: Problems) -> bool:
     if type(value) is not dict:
         problems.add(at, "must be an object", "type")
@@ -288,13 +314,13 @@ def _fill_empty(_: Any, value: Json, at: str, problems: Problems) -> bool:
     return bool(value == {})
 
 
-FILLERS: Final[Mapping[str, Callable[[Any, Json, str, Problems], bool]]] = {
+FILLERS: Final[Mapping[str, Fill]] = {
     "google.protobuf.Timestamp": _fill_timestamp,
     "google.protobuf.Duration": _fill_duration,
     "google.protobuf.FieldMask": _fill_mask,
-    "google.protobuf.Struct": _fill_struct,
-    "google.protobuf.Value": _fill_value,
-    "google.protobuf.ListValue": _fill_list,
+    "google.protobuf.Struct": _fill_free(_fill_struct),
+    "google.protobuf.Value": _fill_free(_fill_value),
+    "google.protobuf.ListValue": _fill_free(_fill_list),
     "google.protobuf.Empty": _fill_empty,
 }
 

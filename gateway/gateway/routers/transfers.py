@@ -1,5 +1,6 @@
 """Uploads and downloads: bytes pass through, nothing is kept."""
 
+import asyncio
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -49,7 +50,8 @@ class Transfers:
         )
         try:
             await self._send(call, operation, first, source.content(), parts.chunk)
-            reply = await call
+            reply = await call.read()
+            await call.read()  # The end, behind which is the metadata.
         finally:
             call.cancel()
         await note_replay(exchange, call)
@@ -63,7 +65,7 @@ class Transfers:
             async for piece in content:
                 await call.write(operation.request_class(**{chunk: piece}))
             await call.done_writing()
-        except (grpc.aio.AioRpcError, grpc.aio.UsageError, grpc.aio.InternalError):
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             if not call.done():
                 raise
 
