@@ -79,7 +79,7 @@ def _parser(media_type: str) -> Callable[[bytes], ParsedText]:
 
 
 def _is_out_of_memory(error: Exception, limits: Limits) -> bool:
-    # lxml reports a failed allocation as "unknown error", so a failure with half of the memory used up is one of memory.
+    # lxml reports a failed allocation as "unknown error", so failing with half of the memory in use means that.
     return "memory" in str(error).lower() or _peak_memory_bytes() > limits.memory_bytes // 2
 
 
