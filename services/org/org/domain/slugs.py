@@ -10,7 +10,7 @@ _FALLBACK = "organization"
 def slug_from(display_name: str) -> str:
     """Make a slug from a name: ASCII letters and digits in lower case, joined by single hyphens."""
     plain = unicodedata.normalize("NFKD", display_name).encode("ascii", "ignore").decode()
-    words = re.findall(r"[a-z0-9]+", plain.lower())
+    words = re.findall(r"[a-z0-9]+", plain.lower().replace("'", ""))
     return "-".join(words)[:MAX_LENGTH].strip("-") or _FALLBACK
 
 

@@ -17,6 +17,7 @@ class TestSlugFrom:
         [
             ("Acme", "acme"),
             ("Acme & Sons, Ltd.", "acme-sons-ltd"),
+            ("Ada's organization", "adas-organization"),
             ("  Käse   GmbH ", "kase-gmbh"),
             ("北京", "organization"),
             ("---", "organization"),
