@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import structlog
 
@@ -56,7 +57,7 @@ async def stopped_within(stop: asyncio.Event, seconds: float) -> bool:
     return True
 
 
-async def cancelled(*tasks: asyncio.Task[object] | asyncio.Task[None]) -> None:
+async def cancelled(*tasks: asyncio.Task[Any]) -> None:  # Any: whatever they return
     """Cancel tasks and wait for their end, whatever it is."""
     for task in tasks:
         task.cancel()

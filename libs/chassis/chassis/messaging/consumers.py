@@ -196,7 +196,12 @@ class _Subscription:
 
 
 async def handle(consumer: Consumer, delivery: Delivery) -> None:
-    """Let a consumer take the effect of a delivery; one that took effect before is fine."""
+    """Let a consumer take the effect of a delivery; one that took effect before is fine.
+
+    Raises UnreadableEvent when the consumer asked for types of events and this is damaged, and what the handler raises.
+    """
+    if delivery.message is None and hasattr(consumer, "events"):
+        raise UnreadableEvent(delivery.envelope.subject)
     try:
         async with asyncio.timeout(HANDLE_SECONDS):
             await consumer.handle(delivery)

@@ -259,7 +259,7 @@ class _Attempt:
             self._log("job.outcome_unwritten", error)
 
     async def _run(self) -> None:
-        if self._record.attempt > self._policy.max_attempts and self._is_worn_out():
+        if self._was_lost():
             await self._give_up(WorkerLost())
             return
         error = await self._attempt()
@@ -312,15 +312,18 @@ class _Attempt:
         await self._store.retry(self._record, after=delay, reason=reason_of(error), message=message_of(error))
 
     def _is_exhausted(self, error: Exception) -> bool:
+        # Waiting for a dependency uses up attempts without anything being wrong with the job: its age decides then.
         if isinstance(error, Unavailable):
-            return self._is_worn_out()
+            return self._is_old()
         return self._record.attempt >= self._policy.max_attempts
 
-    def _is_worn_out(self) -> bool:
-        # Waiting for a dependency uses up attempts without anything being wrong with the job: its age decides then.
+    def _was_lost(self) -> bool:
         waited_for_outage = self._record.error_reason == Unavailable.reason
-        is_old = datetime.now(UTC) - self._record.create_time > self._policy.patience
-        return is_old or not waited_for_outage
+        is_over = self._record.attempt > self._policy.max_attempts
+        return is_over and (self._is_old() or not waited_for_outage)
+
+    def _is_old(self) -> bool:
+        return datetime.now(UTC) - self._record.create_time > self._policy.patience
 
     async def _give_up(self, error: Exception) -> None:
         hook = getattr(self._job, "failed", None)

@@ -16,10 +16,14 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from chassis.errors import InvalidId
+from chassis.messaging.background import cancelled
 from chassis.messaging.events import Delivery, Envelope, from_headers, read_message
 
 BATCH = 8
 EXPIRES_SECONDS = 5.0
+SILENCE_SECONDS = EXPIRES_SECONDS + 2
+LOOK_SECONDS = 1.0
+"""How long to wait at a time: a connection that came back has forgotten what was asked of the one before."""
 REQUEST_OVER = {"404", "408"}
 FOREIGN_EVENTS = UUID("5a3c7f0e-1d0b-4c63-9a55-6c1f4a4f7c11")
 """Namespace of the ids of messages that came without an id of ours."""
@@ -37,44 +41,68 @@ async def pulling(client: Client, stream: str, durable: str, stop: asyncio.Event
     """
     inbox = client.new_inbox()
     subscription = await client.subscribe(inbox)
+    stopping = asyncio.create_task(stop.wait())
     try:
-        yield _messages(client, subscription, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}", inbox, stop)
+        yield _messages(_Inbox(client, subscription, stopping), f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}", inbox)
     finally:
+        await cancelled(stopping)
         if not client.is_closed:
             await subscription.unsubscribe()
 
 
-async def _messages(
-    client: Client, subscription: Subscription, subject: str, inbox: str, stop: asyncio.Event
-) -> AsyncIterator[Msg]:
+class _Inbox:
+    """The replies to our requests, as they come."""
+
+    def __init__(self, client: Client, subscription: Subscription, stopping: asyncio.Task[bool]) -> None:
+        self.client = client
+        self.stopping = stopping
+        self._subscription = subscription
+        self._reconnects = client.stats["reconnects"]
+        self._receiving: asyncio.Task[Msg] | None = None
+
+    async def next(self) -> Msg | None:
+        """Return the next message, None when it is time to stop. Raises ConsumerVanished, TimeoutError."""
+        # The task outlives the waits: one that is cancelled may take a message along.
+        if self._receiving is None:
+            self._receiving = asyncio.create_task(self._subscription.next_msg(timeout=SILENCE_SECONDS))
+        while not self._receiving.done() and not self.stopping.done():
+            tasks = {self._receiving, self.stopping}
+            await asyncio.wait(tasks, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if self.client.stats["reconnects"] != self._reconnects:
+                raise ConsumerVanished("the broker was away and our request died with the connection")
+        if self.stopping.done():
+            await self.close()
+            return None
+        message, self._receiving = self._receiving.result(), None
+        return message
+
+    async def close(self) -> None:
+        """Wait for nothing more."""
+        if self._receiving is not None:
+            await cancelled(self._receiving)
+
+
+async def _messages(inbox: _Inbox, subject: str, reply_to: str) -> AsyncIterator[Msg]:
     request = json.dumps({"batch": BATCH, "expires": int(EXPIRES_SECONDS * 1e9)}).encode()
     outstanding = 0
-    while not stop.is_set():
-        if outstanding == 0:
-            await client.publish(subject, request, reply=inbox)
-            outstanding = BATCH
-        message = await _next(subscription, stop)
-        if message is None:
-            return
-        status = (message.headers or {}).get("Status")
-        if status is None:
-            outstanding -= 1
-            yield message
-        elif status in REQUEST_OVER:
-            outstanding = 0
-        else:
-            raise ConsumerVanished(f"{subject}: {status} {(message.headers or {}).get('Description', '')}")
-
-
-async def _next(subscription: Subscription, stop: asyncio.Event) -> Msg | None:
-    receiving = asyncio.ensure_future(subscription.next_msg(timeout=EXPIRES_SECONDS + 2))
-    stopping = asyncio.ensure_future(stop.wait())
     try:
-        await asyncio.wait({receiving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        return receiving.result() if receiving.done() else None
+        while True:
+            if outstanding == 0:
+                await inbox.client.publish(subject, request, reply=reply_to)
+                outstanding = BATCH
+            message = await inbox.next()
+            if message is None:
+                return
+            status = (message.headers or {}).get("Status")
+            if status is None:
+                outstanding -= 1
+                yield message
+            elif status in REQUEST_OVER:
+                outstanding = 0
+            else:
+                raise ConsumerVanished(f"{subject}: {status} {(message.headers or {}).get('Description', '')}")
     finally:
-        receiving.cancel()
-        stopping.cancel()
+        await inbox.close()
 
 
 def to_delivery(message: Msg, *, consumer: str) -> Delivery:
