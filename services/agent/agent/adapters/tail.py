@@ -56,6 +56,11 @@ class NatsTail:
         self._watchers: dict[UUID, set[_Subscription]] = {}
         self._on_wake: list[Callable[[], None]] = []
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether announcements travel between processes at present."""
+        return self._client is not None and self._client.is_connected
+
     def when_woken(self, call: Callable[[], None]) -> None:
         """Call this when another process wakes the workers."""
         self._on_wake.append(call)
@@ -87,11 +92,10 @@ class NatsTail:
         await self._publish(_WAKE, self._origin)
 
     async def _publish(self, subject: str, payload: bytes) -> None:
-        client = self._client
-        if client is None or not client.is_connected:
+        if self._client is None or not self.is_connected:
             return
         try:
-            await client.publish(subject, payload)
+            await self._client.publish(subject, payload)
         except BROKER_ERRORS:
             return  # the table has it, and watchers poll
 
@@ -114,7 +118,7 @@ class NatsTail:
         async def nothing() -> None:
             return None
 
-        if self._client is None or not self._client.is_connected:
+        if self._client is None or not self.is_connected:
             return nothing
         try:
             subscription = await self._client.subscribe(_subject(run_id), cb=hear)

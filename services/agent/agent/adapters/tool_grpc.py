@@ -76,7 +76,10 @@ def _text(output: Value) -> str:
     """Write an output for the model: text as it is, everything else as JSON."""
     if output.WhichOneof("kind") == "string_value":
         return output.string_value
-    return "" if output.WhichOneof("kind") is None else orjson.dumps(_whole(MessageToDict(output))).decode()
+    if output.WhichOneof("kind") is None:
+        return ""
+    # A Struct has no order; sorted, the same output is the same text.
+    return orjson.dumps(_whole(MessageToDict(output)), option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _whole(value: Any) -> Any:  # Any: JSON of any shape

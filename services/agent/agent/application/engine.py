@@ -79,8 +79,11 @@ class PostgresRunEngine:
             await stop.wait()
         finally:
             await _end(loops[:1])
-            await self._drain()
-            await _end([*loops[1:], writer])
+            try:
+                await self._let_finish()
+            finally:  # also when the process has no patience left
+                await self._hand_back()
+                await _end([*loops[1:], writer])
 
     async def _repeat(self, turn: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -169,13 +172,16 @@ class PostgresRunEngine:
 
     # -- stopping ---------------------------------------------------------------------------------------------------
 
-    async def _drain(self) -> None:
-        """Let runs reach the end of a step or of the patience, then let other workers claim them at once."""
-        held = list(self._claims.values())
+    async def _let_finish(self) -> None:
+        """Let runs reach the end of a step."""
         for run in list(self._runs.values()):
             run.interrupter.hand_back()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=DRAIN.total_seconds())
+
+    async def _hand_back(self) -> None:
+        """Interrupt what is left, and let other workers claim it at once."""
+        held = list(self._claims.values())
         for run in list(self._runs.values()):
             run.interrupter.interrupt(Interruption.HAND_BACK)
         if self._tasks:

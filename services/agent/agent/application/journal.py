@@ -41,6 +41,7 @@ class RunJournal:
     _flying: list[JournalEvent] = field(default_factory=list)
     _landed: asyncio.Event = field(default_factory=asyncio.Event)
     _is_lost: bool = False
+    _is_claimed: bool = False
 
     def append(self, type: str, data: Mapping[str, Any]) -> None:
         """Add an event; it is written within a tick, or by whoever takes it before."""
@@ -63,8 +64,11 @@ class RunJournal:
 
         Raises LeaseLost.
         """
+        # From here on the writer leaves the events alone: they must not be seen before what they are taken for.
+        self._is_claimed = True
         while self._flying and not self._is_lost:
             await self._landed.wait()
+        self._is_claimed = False
         if self._is_lost:
             raise LeaseLost
         taken, self._pending = self._pending, []
@@ -78,6 +82,8 @@ class RunJournal:
 
     def take_off(self) -> list[JournalEvent]:
         """Hand the pending events to the writer, which says how it ended: landed, failed or fenced."""
+        if self._is_claimed:
+            return []
         self._flying, self._pending = self._pending, []
         if self._flying:
             self._landed.clear()

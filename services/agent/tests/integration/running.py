@@ -98,6 +98,10 @@ class Fleet:
         run: pb.Run = await self.runs(caller).GetRun(pb.GetRunRequest(id=run_id))
         return run
 
+    async def cancel(self, caller: Caller, run_id: str) -> pb.Run:
+        run: pb.Run = await self.runs(caller).CancelRun(pb.CancelRunRequest(id=run_id))
+        return run
+
     async def steps(self, caller: Caller, run_id: str) -> Sequence[pb.RunStep]:
         reply = await self.runs(caller).ListRunSteps(pb.ListRunStepsRequest(run_id=run_id))
         return list(reply.steps)

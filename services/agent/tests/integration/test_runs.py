@@ -375,7 +375,8 @@ class TestBudget:
         async with paid_model() as (agent, server):
             server.answer("Hello there.", input_tokens=100, output_tokens=10)
             run_id = await agent.start(owner, "Hello", model="compatible/test")
-            await agent.events(owner, run_id)
+            events = await agent.events(owner, run_id)
+            assert events[-1].type == "run.completed", events[-1]
 
             cost = (await agent.get(owner, run_id)).usage.cost_nano_usd
             assert cost == 100 * 2 + 10 * 3

@@ -26,8 +26,10 @@ class FakeTable:
         self.statements: list[list[JournalEvent]] = []
         self.epochs: dict[UUID, int] = {}
         self.failures = 0
+        self.delay_seconds = 0.0
 
     async def append(self, batch: Sequence[tuple[Claim, JournalEvent]]) -> set[UUID]:
+        await asyncio.sleep(self.delay_seconds)
         if self.failures:
             self.failures -= 1
             raise OSError("away")
@@ -153,6 +155,18 @@ class TestJournalWriter:
             await asyncio.sleep(0.02)
 
         assert ([event.type for event in taken], table.events) == (["a"], [])
+
+    async def test_leaves_alone_what_somebody_waits_to_take(self, table: FakeTable, tail: FakeTail) -> None:
+        table.delay_seconds = 0.05
+        async with writing(table, tail) as writer:
+            journal = a_journal(writer)
+            journal.append("a", {})
+            await asyncio.sleep(0.02)
+            journal.append("run.completed", {})
+            taken = await journal.take()
+            await asyncio.sleep(0.1)
+
+        assert ([event.type for event in taken], [event.type for event in table.events]) == (["run.completed"], ["a"])
 
 
 class TestReadAnswer:
