@@ -4,7 +4,6 @@ import importlib
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,13 +18,12 @@ from chassis.testing.authority import Authority
 if getattr(sys.modules.get("gateway"), "__file__", None) is None:
     sys.modules.pop("gateway", None)
     importlib.import_module("gateway")
-sys.path.insert(0, str(Path(__file__).parent))
-
-from library import Library, library_table
 
 from gateway.app import Parts
 from gateway.server import Gateway
 from gateway.settings import GatewaySettings
+
+from .library import Library, library_table  # noqa: TID252  # tests are installed nowhere
 
 pytest_plugins = ["chassis.testing.plugin"]
 

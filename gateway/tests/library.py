@@ -156,8 +156,8 @@ class Library:
         return {"GetDescriptors": handler}
 
     def _answering(self, answer: Callable[..., Any]) -> Callable[..., Any]:
-        async def handle(request: Any, context: grpc.aio.ServicerContext) -> Any:
-            self.metadata = dict(context.invocation_metadata() or ())  # type: ignore[arg-type]
+        async def handle(request: Any, context: Any) -> Any:
+            self.metadata = dict(context.invocation_metadata() or ())
             try:
                 return await answer(request, context)
             except FleetError as error:
@@ -166,8 +166,8 @@ class Library:
         return handle
 
     def _streaming(self, answer: Callable[..., Any]) -> Callable[..., Any]:
-        async def handle(request: Any, context: grpc.aio.ServicerContext) -> Any:
-            self.metadata = dict(context.invocation_metadata() or ())  # type: ignore[arg-type]
+        async def handle(request: Any, context: Any) -> Any:
+            self.metadata = dict(context.invocation_metadata() or ())
             self.open_streams += 1
             try:
                 async for message in answer(request, context):
@@ -235,7 +235,7 @@ class Library:
         return self._found(request.id)
 
     async def ShowCall(self, request: Any, context: Any) -> Any:
-        return self.message("ShowCall", metadata={k: v for k, v in self.metadata.items() if isinstance(v, str)})
+        return self.message("ShowCall", metadata=self.metadata)
 
     async def UploadBook(self, requests: AsyncIterator[Any], context: Any) -> Any:
         digest, size, pieces, metadata = hashlib.sha256(), 0, 0, None

@@ -48,6 +48,7 @@ class Transfers:
         call = self._exposure.stubs.of(operation, values)(
             metadata=exchange.metadata(mutates=True), timeout=self._settings.deadlines.upload_seconds
         )
+        _keep_status(call)
         try:
             await self._send(call, operation, first, source.content(), parts.chunk)
             reply = await call.read()
@@ -90,6 +91,27 @@ class Transfers:
             _log.warning("download_broken", request_id=exchange.request_id, operation=operation.name)
         finally:
             call.cancel()
+
+
+class _PatientCall:
+    """gRPC's call, but for one thing: a write that failed does not make up a status before the service's arrives."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def set_internal_error(self, _: str) -> None:
+        """Do nothing: whoever asks for the status waits for the real one, at most until the deadline."""
+
+
+def _keep_status(call: Any) -> None:
+    """Let a service that ends an upload early say why.
+
+    Without this gRPC reports INTERNAL, "Internal error from Core", whenever a write meets a call that is over.
+    """
+    call._cython_call = _PatientCall(call._cython_call)
 
 
 def _fill(message: Any, operation: Operation, upload: Upload, exchange: Exchange, values: Values) -> None:

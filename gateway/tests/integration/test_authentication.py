@@ -4,12 +4,13 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Front
-from library import until
 
 from chassis.errors import CredentialMissing
 from chassis.rpc.caller import Caller
 from chassis.testing.authority import Authority
+
+from ..conftest import Front  # noqa: TID252  # tests are installed nowhere
+from ..library import until  # noqa: TID252
 
 
 class Counted:

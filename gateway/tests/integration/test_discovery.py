@@ -1,8 +1,9 @@
 import httpx
 import pytest
-from conftest import Front
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from library import compiled
+
+from ..conftest import Front  # noqa: TID252  # tests are installed nowhere
+from ..library import compiled  # noqa: TID252
 
 NEW_RPC = (
     "  // Takes a book's text.\n",
@@ -30,7 +31,8 @@ BREAKING = {
 async def offer(front: Front, files: FileDescriptorSet, version: str = "2") -> str:
     front.library.offered, front.library.version = files, version
     await front.parts.discovery.refresh()
-    return front.parts.discovery.standings["library"].state
+    standing: str = front.parts.discovery.standings["library"].state
+    return standing
 
 
 class TestDiscovery:

@@ -2,9 +2,10 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Front
 
 from chassis.rpc.caller import Caller
+
+from ..conftest import Front  # noqa: TID252  # tests are installed nowhere
 
 
 class TestUnary:

@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from conftest import Front
 
 from chassis.rpc.caller import Caller
+
+from ..conftest import Front  # noqa: TID252  # tests are installed nowhere
 
 HOST = b"Host: localhost\r\n"
 

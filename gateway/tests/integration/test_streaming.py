@@ -3,10 +3,11 @@ import json
 from typing import Any
 
 import httpx
-from conftest import Front
-from library import until
 
 from chassis.rpc.caller import Caller
+
+from ..conftest import Front  # noqa: TID252  # tests are installed nowhere
+from ..library import until  # noqa: TID252
 
 SSE = {"Accept": "text/event-stream"}
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Front
-from library import until
 
 from chassis.rpc.caller import Caller
+
+from ..conftest import Front  # noqa: TID252  # tests are installed nowhere
+from ..library import until  # noqa: TID252
 
 UPLOAD = "/v1/shelves/s1/books:upload"
 
