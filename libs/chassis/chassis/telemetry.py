@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 from opentelemetry import trace
@@ -61,6 +61,23 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return logger
 
 
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[TextIO]
+else:
+    _StreamHandler = logging.StreamHandler
+
+
+class _StandardError(_StreamHandler):
+    """Writes to what standard error is at the moment: it may be replaced and closed while the process runs."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]  # an attribute there, looked up anew here
+        return sys.stderr
+
+
 def configure_logging(settings: ProcessSettings) -> None:
     """Send our logs and those of libraries to standard error, a line each."""
     shared: list[structlog.typing.Processor] = [
@@ -79,7 +96,7 @@ def configure_logging(settings: ProcessSettings) -> None:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if settings.log_format == "json" else structlog.dev.ConsoleRenderer()
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StandardError()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -87,7 +104,7 @@ def configure_logging(settings: ProcessSettings) -> None:
         )
     )
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [*(other for other in root.handlers if not isinstance(other, _StandardError)), handler]
     root.setLevel(settings.log_level)
     # They tell of every request, or of every wait, at the level where we tell of what matters.
     for chatty in ("httpx", "httpcore", "botocore", "urllib3", "asyncio", "nats", "grpc"):

@@ -10,7 +10,9 @@ from chassis.addresses import is_allowed, is_public
 
 
 class TestIsPublic:
-    @pytest.mark.parametrize("text", ["8.8.8.8", "93.184.216.34", "2606:4700::1111", "64:ff9b::808:808", "2002:808:808::1"])
+    @pytest.mark.parametrize(
+        "text", ["8.8.8.8", "93.184.216.34", "2606:4700::1111", "64:ff9b::808:808", "2002:808:808::1"]
+    )
     def test_public_hosts(self, text: str) -> None:
         assert is_public(ip_address(text))
 
@@ -25,7 +27,7 @@ class TestIsPublic:
             "168.63.129.16",
             "100.100.100.200",
             "192.0.0.192",
-            "0.0.0.0",  # noqa: S104 - an address to refuse, not to listen on
+            "0.0.0.0",
             "224.0.0.1",
             "255.255.255.255",
             "100.64.0.1",
