@@ -59,7 +59,7 @@ imports: .venv/ready ## Check who imports whom
 	@$(BIN)/lint-imports --no-cache
 
 contracts: .venv/ready ## Check the contracts, and that what is generated from them is current
-	@cd proto && ../$(BIN)/buf lint
+	@$(BIN)/buf lint proto/gen/definable/descriptors.binpb --config proto/buf.yaml
 	@$(RUN) proto/generate.py --check
 
 check: lint typecheck imports contracts test ## Everything that must hold before a change lands
