@@ -2,7 +2,10 @@
 
 # ruff: noqa: N802 (the RPCs of the stand-in have their names from the contract)
 
+import asyncio
+import base64
 import itertools
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -69,8 +72,10 @@ class FakeOrg(MembershipServiceServicer):
         self.members: dict[tuple[UUID, UUID], Standing] = {}
         self.names: dict[UUID, str] = {}
         self.is_down = False
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.was_asked = asyncio.Event()
         self.provision_count = 0
-        self.seen_tokens: list[str] = []
 
     def add(self, organization_id: UUID, user_id: UUID, standing: Standing | None = None) -> None:
         """Make the user a member."""
@@ -116,11 +121,15 @@ class FakeOrg(MembershipServiceServicer):
             ]
         )
 
+    async def has_members(self) -> bool:
+        """Say whether anybody belongs to anything."""
+        return bool(self.members)
+
     async def _answer(self, context: Context) -> None:
-        metadata = dict(context.invocation_metadata() or ())
-        self.seen_tokens.append(str(metadata.get("authorization", "")).removeprefix("Bearer "))
+        self.was_asked.set()
         if self.is_down:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "down")
+        await self.may_answer.wait()
 
 
 @dataclass
@@ -131,6 +140,12 @@ class Person:
     user_id: UUID
     organization_id: UUID
     tokens: LogInResponse
+
+    @property
+    def session_id(self) -> str:
+        """The session, as the access token names it."""
+        payload = self.tokens.access_token.split(".")[1]
+        return str(json.loads(base64.urlsafe_b64decode(payload + "=="))["sid"])
 
 
 @dataclass

@@ -52,10 +52,7 @@ class Parts:
 
 def build(settings: AuthSettings) -> Service:
     """Wire auth: keys, tokens, org, units of work, servicers."""
-    database = Database(settings.database, service="auth")
-    sealer = Sealer(keys_from_settings(settings.encryption))
-    acquire = AuthUnitOfWork.factory(database, sealer=sealer)
-    keys = KeyRing(acquire, sealer)
+    database, acquire, keys = build_key_ring(settings)
     context_tokens = IssuerContextTokens(keys)
     peers = Peers(settings, tokens=OwnTokens(context_tokens))
     org = OrgMemberships(peers)
@@ -98,6 +95,14 @@ def build(settings: AuthSettings) -> Service:
         ],
         readiness=[database.ping, keys.check],
     )
+
+
+def build_key_ring(settings: AuthSettings) -> tuple[Database, Acquire[AuthUnitOfWork], KeyRing]:
+    """Wire the issuer's keys with what they are kept in."""
+    database = Database(settings.database, service="auth")
+    sealer = Sealer(keys_from_settings(settings.encryption))
+    acquire = AuthUnitOfWork.factory(database, sealer=sealer)
+    return database, acquire, KeyRing(acquire, sealer)
 
 
 def _accounts(parts: Parts) -> Accounts:

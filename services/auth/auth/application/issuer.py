@@ -10,20 +10,15 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from auth import models
+from auth.domain.errors import RotationUnfinished
 from auth.domain.issuer import ANNOUNCE, LINGER, MAX_PUBLISHED, KeyPurpose, KeyTimes, choose_signer
 from auth.unit_of_work import AuthUnitOfWork
 from chassis.crypto import Sealer
 from chassis.data.unit_of_work import Acquire
-from chassis.errors import DependencyUnavailable, FailedPrecondition
+from chassis.errors import DependencyUnavailable
 
 RELOAD_INTERVAL = timedelta(seconds=30)  # well below ANNOUNCE: a new key is known everywhere before it signs
 _log = structlog.get_logger(__name__)
-
-
-class RotationUnfinished(FailedPrecondition):
-    """Two keys are published already; the older one has to retire first."""
-
-    reason = "ROTATION_UNFINISHED"
 
 
 @dataclass(frozen=True)

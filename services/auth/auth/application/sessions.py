@@ -68,7 +68,7 @@ async def continue_with(
     if verdict is Verdict.EXPIRED:
         raise RefreshTokenInvalid
     if verdict is Verdict.REUSED:
-        await _end(work, session, SESSION_END_CAUSE_TOKEN_REUSED)
+        await _end(work, session, SESSION_END_CAUSE_TOKEN_REUSED, found.organization_id)
         return Continued(session_id=session.id, organization_id=found.organization_id, refresh_token=None)
     if verdict is Verdict.ROTATE:
         _rotate(work, found, token=token, pepper=pepper, refresh_life=refresh_life)
@@ -95,16 +95,16 @@ async def switch(work: AuthUnitOfWork, *, session_id: UUID, from_id: UUID, to_id
     return token
 
 
-async def end(work: AuthUnitOfWork, session_id: UUID) -> None:
-    """Log out of one session. Raises CredentialRevoked when it has ended already."""
-    await _end(work, await _alive(work, session_id), SESSION_END_CAUSE_LOGGED_OUT)
+async def end(work: AuthUnitOfWork, session_id: UUID, *, organization_id: UUID) -> None:
+    """Log out of one session, as its user did in an organization. Raises CredentialRevoked when it has ended."""
+    await _end(work, await _alive(work, session_id), SESSION_END_CAUSE_LOGGED_OUT, organization_id)
 
 
-async def end_all(work: AuthUnitOfWork) -> int:
+async def end_all(work: AuthUnitOfWork, *, organization_id: UUID) -> int:
     """Log out of every session of the unit's user; return how many there were."""
     alive = await work.sessions.all_alive_locked()
     for session in alive:
-        await _end(work, session, SESSION_END_CAUSE_LOGGED_OUT_EVERYWHERE)
+        await _end(work, session, SESSION_END_CAUSE_LOGGED_OUT_EVERYWHERE, organization_id)
     return len(alive)
 
 
@@ -156,12 +156,15 @@ async def _alive(work: AuthUnitOfWork, session_id: UUID) -> models.Session:
     return session
 
 
-async def _end(work: AuthUnitOfWork, session: models.Session, cause: SessionEndCause.ValueType) -> None:
+async def _end(
+    work: AuthUnitOfWork, session: models.Session, cause: SessionEndCause.ValueType, organization_id: UUID
+) -> None:
     session.end_time, session.end_cause = work.now(), SessionEndCause.Name(cause)
     await work.revocations.add(time=_safely_after(work.now()), session_id=session.id)
     work.outbox.add(
         SessionRevoked(session_id=ids.SESSION.show(session.id), user_id=USER.show(session.user_id), cause=cause),
         target=ids.SESSION.show(session.id),
+        organization_id=organization_id,
     )
 
 

@@ -116,3 +116,9 @@ class ActorRightsLost(PermissionDenied):
     """The actor left the organization, or its key ended."""
 
     reason = "ACTOR_RIGHTS_LOST"
+
+
+class RotationUnfinished(FailedPrecondition):
+    """Two keys of the set are published already; the older one has to retire first."""
+
+    reason = "ROTATION_UNFINISHED"

@@ -67,15 +67,16 @@ class Accounts(AccountServiceServicer):
         return convert.token_pair(RefreshSessionResponse, await self._refresh(request.refresh_token))
 
     async def LogOut(self, request: LogOutRequest, context: Context) -> Empty:
-        user_id, _, session_id = session_caller()
+        user_id, organization_id, session_id = session_caller()
         async with self._acquire.as_user(user_id) as work:
-            await sessions.end(work, session_id)
+            await sessions.end(work, session_id, organization_id=organization_id)
             return work.reply(Empty())
 
     async def LogOutEverywhere(self, request: LogOutEverywhereRequest, context: Context) -> LogOutEverywhereResponse:
-        user_id, _, _ = session_caller()
+        user_id, organization_id, _ = session_caller()
         async with self._acquire.as_user(user_id) as work:
-            return work.reply(LogOutEverywhereResponse(ended_session_count=await sessions.end_all(work)))
+            ended = await sessions.end_all(work, organization_id=organization_id)
+            return work.reply(LogOutEverywhereResponse(ended_session_count=ended))
 
     async def SwitchOrganization(
         self, request: SwitchOrganizationRequest, context: Context

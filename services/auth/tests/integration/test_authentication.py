@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,7 +17,6 @@ from chassis.ids import API_KEY, ORGANIZATION, USER, new_id
 from chassis.rpc.caller import Caller
 from chassis.rpc.tokens import ContextTokenVerifier, ProcessAssertion, StaticFleetKeys
 from chassis.testing import eventually, refused
-from definable.auth.v1.account_service_pb2 import LogOutRequest
 from definable.auth.v1.api_key_service_pb2 import (
     ApiKey,
     CreateApiKeyRequest,
@@ -30,8 +28,6 @@ from definable.auth.v1.authentication_service_pb2 import (
     AuthenticateRequest,
     ListFleetKeysRequest,
     MintServiceContextRequest,
-    Revocation,
-    WatchRevocationsRequest,
 )
 from definable.auth.v1.authentication_service_pb2_grpc import AuthenticationServiceStub
 from definable.auth.v1.key_set_service_pb2 import GetJsonWebKeySetRequest
@@ -339,72 +335,3 @@ class TestKeySets:
             rows = (await connection.execute(text("SELECT purpose, sealed_private_key FROM auth.issuer_keys"))).all()
         assert sorted(row.purpose for row in rows) == ["access", "context", "pepper"]
         assert all(len(row.sealed_private_key) > 32 for row in rows)
-
-
-class TestWatchRevocations:
-    async def test_opens_with_a_heartbeat(self, auth: AuthUnderTest) -> None:
-        async with asyncio.timeout(2):
-            assert [message.heartbeat async for message in _until(auth, lambda message: message.heartbeat)][-1]
-
-    async def test_hears_of_a_log_out_within_a_second(self, auth: AuthUnderTest) -> None:
-        person = await auth.sign_up()
-        caller = await auth.caller(person.tokens.access_token)
-        credential_id = (await read(auth, caller.token)).credential_id
-        watching = asyncio.create_task(_first(auth, lambda message: message.session_id == credential_id))
-        await asyncio.sleep(0.3)
-        await auth.accounts(caller).LogOut(LogOutRequest())
-        revocation = await asyncio.wait_for(watching, 1)
-        assert revocation.time.ToDatetime(UTC) > datetime.now(UTC)
-
-    async def test_hears_of_a_revoked_key(self, auth: AuthUnderTest) -> None:
-        person = await auth.sign_up()
-        key = (await a_key(auth, person)).api_key
-        watching = asyncio.create_task(_first(auth, lambda message: message.key_id == key.id))
-        caller = await auth.caller(person.tokens.access_token)
-        await auth.api_keys(caller).RevokeApiKey(RevokeApiKeyRequest(id=key.id))
-        await asyncio.wait_for(watching, 2)
-
-    async def test_resumes_where_it_left(self, auth: AuthUnderTest) -> None:
-        keys = [(await a_key(auth, person := await auth.sign_up())).api_key.id for _ in range(1)]
-        caller = await auth.caller(person.tokens.access_token)
-        for _ in range(2):
-            keys.append((await a_key(auth, person)).api_key.id)
-        for key in keys:
-            await auth.api_keys(caller).RevokeApiKey(RevokeApiKeyRequest(id=key))
-        first = await _first(auth, lambda message: message.key_id == keys[0])
-        rest = [
-            message.key_id
-            async for message in _until(auth, lambda message: message.key_id == keys[2], after=first.sequence)
-            if message.key_id
-        ]
-        assert rest == keys[1:]
-
-    async def test_is_for_the_fleet_alone(self, auth: AuthUnderTest) -> None:
-        person = await auth.sign_up()
-        caller = await auth.caller(person.tokens.access_token)
-        for who, reason in ((caller, "INTERNAL_ONLY"), (None, "UNAUTHENTICATED")):
-            with refused(reason):
-                async for _ in auth.service.stub(AuthenticationServiceStub, who).WatchRevocations(
-                    WatchRevocationsRequest()
-                ):
-                    pass
-            with refused(reason):
-                await auth.service.stub(AuthenticationServiceStub, who).ListFleetKeys(ListFleetKeysRequest())
-            with refused(reason):
-                await auth.service.stub(AuthenticationServiceStub, who).MintServiceContext(MintServiceContextRequest())
-
-
-async def _until(auth: AuthUnderTest, is_last: Any, *, after: int = 0) -> AsyncIterator[Revocation]:
-    call = auth.authentication("kb").WatchRevocations(WatchRevocationsRequest(after_sequence=after))
-    try:
-        async for message in call:
-            yield message
-            if is_last(message):
-                return
-    finally:
-        call.cancel()
-
-
-async def _first(auth: AuthUnderTest, is_wanted: Any) -> Revocation:
-    async with asyncio.timeout(10):
-        return [message async for message in _until(auth, is_wanted)][-1]

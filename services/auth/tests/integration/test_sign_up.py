@@ -1,6 +1,7 @@
 """Signing up: a user, an organization, and what happens when org is away."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from auth_testing import PASSWORD, AuthUnderTest
@@ -71,8 +72,10 @@ class TestSignUpWhileOrgIsDown:
         email = "patient@example.com"
         auth.org.is_down = True
         try:
-            with refused("DEPENDENCY_UNAVAILABLE"):
+            with refused("DEPENDENCY_UNAVAILABLE") as seen:
                 await auth.accounts().SignUp(a_request(email))
+            assert seen.error is not None
+            assert seen.error.retry_after == timedelta(seconds=5)
             with refused("EMAIL_TAKEN"):
                 await auth.accounts().SignUp(a_request(email))
             with refused("DEPENDENCY_UNAVAILABLE"):

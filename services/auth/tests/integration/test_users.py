@@ -43,6 +43,16 @@ class TestGetMe:
         assert me.credential_kind == "api_key"
         assert me.user.id.startswith("user_")
 
+    async def test_says_when_memberships_cant_be_read(self, auth: AuthUnderTest) -> None:
+        person = await auth.sign_up()
+        caller = await auth.caller(person.tokens.access_token)
+        auth.org.is_down = True
+        try:
+            with refused("DEPENDENCY_UNAVAILABLE"):
+                await auth.users(caller).GetMe(GetMeRequest())
+        finally:
+            auth.org.is_down = False
+
     async def test_needs_a_credential(self, auth: AuthUnderTest) -> None:
         with refused("UNAUTHENTICATED"):
             await auth.users().GetMe(GetMeRequest())

@@ -19,7 +19,10 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class SignUpRequest(_message.Message):
-    """Who wants to join."""
+    """Who wants to join.
+
+    Nobody has to confirm the address before logging in.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -30,7 +33,7 @@ class SignUpRequest(_message.Message):
     email: _builtins.str
     """The address to log in with. Spaces around it are refused, case is kept for display."""
     password: _builtins.str
-    """At least 8 characters, any characters."""
+    """At least 8 characters, any characters. Stored as an Argon2id hash only."""
     display_name: _builtins.str
     """Shown to other members; the part of the address before "@" when left out."""
     organization_name: _builtins.str
@@ -107,7 +110,10 @@ Global___LogInRequest: _TypeAlias = LogInRequest  # noqa: Y015
 
 @_typing.final
 class LogInResponse(_message.Message):
-    """A started session."""
+    """A started session.
+
+    It lasts for as long as its refresh tokens are used in time, and ends by logging out.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -173,7 +179,10 @@ Global___RefreshSessionRequest: _TypeAlias = RefreshSessionRequest  # noqa: Y015
 
 @_typing.final
 class RefreshSessionResponse(_message.Message):
-    """A session that goes on."""
+    """A session that goes on.
+
+    The access token knows the rights that its user has at each request, not those at the time of the exchange.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -289,7 +298,10 @@ Global___SwitchOrganizationRequest: _TypeAlias = SwitchOrganizationRequest  # no
 
 @_typing.final
 class SwitchOrganizationResponse(_message.Message):
-    """Tokens for the other organization."""
+    """Tokens for the other organization.
+
+    Logging out with either pair ends both.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

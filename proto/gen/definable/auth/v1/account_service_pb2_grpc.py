@@ -28,6 +28,9 @@ if _version_not_supported:
 
 class AccountServiceStub:
     """Signing up, logging in and out, and the tokens in between.
+
+    A client holds two tokens: an access token, a JWT of ten minutes that goes with every request, and a refresh token
+    that is only ever sent here. Both act in one organization. Idempotency-Key is ignored by the public methods.
     """
 
     def __init__(self, channel):
@@ -70,6 +73,9 @@ class AccountServiceStub:
 
 class AccountServiceServicer:
     """Signing up, logging in and out, and the tokens in between.
+
+    A client holds two tokens: an access token, a JWT of ten minutes that goes with every request, and a refresh token
+    that is only ever sent here. Both act in one organization. Idempotency-Key is ignored by the public methods.
     """
 
     def SignUp(self, request, context):
@@ -176,6 +182,9 @@ def add_AccountServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class AccountService:
     """Signing up, logging in and out, and the tokens in between.
+
+    A client holds two tokens: an access token, a JWT of ten minutes that goes with every request, and a refresh token
+    that is only ever sent here. Both act in one organization. Idempotency-Key is ignored by the public methods.
     """
 
     @staticmethod

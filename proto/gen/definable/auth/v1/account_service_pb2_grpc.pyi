@@ -14,7 +14,11 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AccountServiceStub:
-    """Signing up, logging in and out, and the tokens in between."""
+    """Signing up, logging in and out, and the tokens in between.
+
+    A client holds two tokens: an access token, a JWT of ten minutes that goes with every request, and a refresh token
+    that is only ever sent here. Both act in one organization. Idempotency-Key is ignored by the public methods.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SignUp: _aio.UnaryUnaryMultiCallable[_account_service_pb2.SignUpRequest, _account_service_pb2.SignUpResponse]
@@ -56,7 +60,11 @@ class AccountServiceStub:
     """
 
 class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Signing up, logging in and out, and the tokens in between."""
+    """Signing up, logging in and out, and the tokens in between.
+
+    A client holds two tokens: an access token, a JWT of ten minutes that goes with every request, and a refresh token
+    that is only ever sent here. Both act in one organization. Idempotency-Key is ignored by the public methods.
+    """
 
     @_abc_1.abstractmethod
     def SignUp(

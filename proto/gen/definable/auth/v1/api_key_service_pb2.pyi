@@ -114,7 +114,10 @@ Global___ApiKey: _TypeAlias = ApiKey  # noqa: Y015
 
 @_typing.final
 class CreateApiKeyRequest(_message.Message):
-    """The key to create."""
+    """The key to create.
+
+    Nobody hands out more than they hold: scopes have to be among the caller's own rights.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -214,7 +217,10 @@ Global___ListApiKeysRequest: _TypeAlias = ListApiKeysRequest  # noqa: Y015
 
 @_typing.final
 class ListApiKeysResponse(_message.Message):
-    """A page of keys."""
+    """A page of keys.
+
+    Keys created while paging may be missed; none is shown twice.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -242,7 +248,10 @@ Global___ListApiKeysResponse: _TypeAlias = ListApiKeysResponse  # noqa: Y015
 
 @_typing.final
 class UpdateApiKeyRequest(_message.Message):
-    """A key as it should become."""
+    """A key as it should become.
+
+    A field that the mask names and the key leaves out is cleared: no expiry, any address, the default rate.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -27,6 +27,9 @@ if _version_not_supported:
 
 class ApiKeyServiceStub:
     """Keys for programs: long-lived credentials that act in one organization with part of their creator's rights.
+
+    A key reads "dfk_live_", 12 characters that name it, 43 that prove it, and 6 that catch a typing error. It is sent
+    where an access token is. It stops working for as long as its creator is no member of the organization.
     """
 
     def __init__(self, channel):
@@ -64,6 +67,9 @@ class ApiKeyServiceStub:
 
 class ApiKeyServiceServicer:
     """Keys for programs: long-lived credentials that act in one organization with part of their creator's rights.
+
+    A key reads "dfk_live_", 12 characters that name it, 43 that prove it, and 6 that catch a typing error. It is sent
+    where an access token is. It stops working for as long as its creator is no member of the organization.
     """
 
     def CreateApiKey(self, request, context):
@@ -146,6 +152,9 @@ def add_ApiKeyServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ApiKeyService:
     """Keys for programs: long-lived credentials that act in one organization with part of their creator's rights.
+
+    A key reads "dfk_live_", 12 characters that name it, 43 that prove it, and 6 that catch a typing error. It is sent
+    where an access token is. It stops working for as long as its creator is no member of the organization.
     """
 
     @staticmethod

@@ -60,6 +60,8 @@ class _AuthErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuthE
     """The actor left the organization, or its key was revoked or has expired."""
     AUTH_ERROR_REASON_SCOPES_TOO_LONG: _AuthErrorReason.ValueType  # 18
     """What the credential may do is more than a token can list. Use fewer names and more patterns."""
+    AUTH_ERROR_REASON_ROTATION_UNFINISHED: _AuthErrorReason.ValueType  # 19
+    """Two keys of a set are published already; the older one has to retire before the next is made."""
 
 class AuthErrorReason(_AuthErrorReason, metaclass=_AuthErrorReasonEnumTypeWrapper):
     """Reasons that auth adds to those every service has. On the wire a reason is the name without "AUTH_ERROR_REASON_"."""
@@ -102,4 +104,6 @@ AUTH_ERROR_REASON_ACTOR_RIGHTS_LOST: AuthErrorReason.ValueType  # 17
 """The actor left the organization, or its key was revoked or has expired."""
 AUTH_ERROR_REASON_SCOPES_TOO_LONG: AuthErrorReason.ValueType  # 18
 """What the credential may do is more than a token can list. Use fewer names and more patterns."""
+AUTH_ERROR_REASON_ROTATION_UNFINISHED: AuthErrorReason.ValueType  # 19
+"""Two keys of a set are published already; the older one has to retire before the next is made."""
 Global___AuthErrorReason: _TypeAlias = AuthErrorReason  # noqa: Y015

@@ -51,6 +51,8 @@ Global___SessionEndCause: _TypeAlias = SessionEndCause  # noqa: Y015
 class UserSignedUp(_message.Message):
     """What has happened in auth. Events carry ids, never names, addresses or secrets.
 
+    Their envelope says who did it, from where, and when; those about a session belong to its organization.
+
     A person signed up; their first organization has been asked for.
     """
 

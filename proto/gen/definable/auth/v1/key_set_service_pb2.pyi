@@ -61,7 +61,10 @@ Global___JsonWebKeySet: _TypeAlias = JsonWebKeySet  # noqa: Y015
 
 @_typing.final
 class JsonWebKey(_message.Message):
-    """An Ed25519 public key."""
+    """An Ed25519 public key.
+
+    The members of RFC 8037, section 2, and no others.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

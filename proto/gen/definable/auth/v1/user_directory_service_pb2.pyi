@@ -20,7 +20,10 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class EnsureUserRequest(_message.Message):
-    """The person to find or create."""
+    """The person to find or create.
+
+    Whoever has been invited once is found the second time, with the name they had then.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

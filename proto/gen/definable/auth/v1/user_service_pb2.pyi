@@ -86,7 +86,10 @@ Global___GetMeRequest: _TypeAlias = GetMeRequest  # noqa: Y015
 
 @_typing.final
 class Me(_message.Message):
-    """The caller of a request, as the fleet sees them."""
+    """The caller of a request, as the fleet sees them.
+
+    What a client needs to draw its first screen.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -164,7 +167,10 @@ Global___OwnMembership: _TypeAlias = OwnMembership  # noqa: Y015
 
 @_typing.final
 class UpdateMeRequest(_message.Message):
-    """The profile as it should become."""
+    """The profile as it should become.
+
+    The address can't be changed here.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
