@@ -5,6 +5,7 @@ from typing import Any
 from google.protobuf.empty_pb2 import Empty
 
 from chassis.data.unit_of_work import Acquire
+from chassis.errors import ValidationFailed, Violation
 from chassis.rpc.masks import masked
 from definable.kb.v1 import knowledge_base_service_pb2 as pb
 from definable.kb.v1.knowledge_base_service_pb2_grpc import KnowledgeBaseServiceServicer
@@ -12,7 +13,7 @@ from kb import convert
 from kb.application import knowledge_bases
 from kb.domain import ids
 from kb.domain.analysis import DEFAULT_LANGUAGE
-from kb.domain.chunking import DEFAULT_OVERLAP_TOKENS, DEFAULT_SIZE_TOKENS, Chunking
+from kb.domain.chunking import DEFAULT_OVERLAP_TOKENS, DEFAULT_SIZE_TOKENS, SMALLEST_SIZE_TOKENS, Chunking
 from kb.repositories.resources import Counts, PageRequest
 from kb.unit_of_work import KbUnitOfWork
 
@@ -73,5 +74,10 @@ class KnowledgeBases(KnowledgeBaseServiceServicer):
 
 def _chunking(asked: pb.Chunking) -> Chunking:
     size = asked.size_tokens or DEFAULT_SIZE_TOKENS
+    if size < SMALLEST_SIZE_TOKENS:
+        wrong = Violation(
+            "knowledge_base.chunking.size_tokens", f"must be at least {SMALLEST_SIZE_TOKENS}", "int32.gte"
+        )
+        raise ValidationFailed([wrong])
     default_overlap = min(DEFAULT_OVERLAP_TOKENS, size // 4)
     return Chunking(size, asked.overlap_tokens if asked.HasField("overlap_tokens") else default_overlap)

@@ -1,10 +1,18 @@
 """A running kb, as its tests use it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
+from uuid import UUID
 
+import boto3
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from chassis.data.database import engine_url, role_name
 from chassis.ids import new_id
 from chassis.rpc.caller import Caller
+from chassis.settings import StorageSettings
 from chassis.testing import InProcessService, eventually
 from definable.kb.v1 import document_service_pb2 as document_pb
 from definable.kb.v1 import file_service_pb2 as file_pb
@@ -123,13 +131,51 @@ class Kb:
 
     async def text_of(self, caller: Caller, document_id: str) -> str:
         """Read the whole extracted text of a document, page by page."""
-        text, end, count = "", 0, 1
+        whole, end, count = "", 0, 1
         while end < count:
             reply = await self.documents(caller).GetDocumentText(
                 document_pb.GetDocumentTextRequest(id=document_id, start=end)
             )
-            text, end, count = text + reply.text, reply.end, reply.character_count
-        return text
+            whole, end, count = whole + reply.text, reply.end, reply.character_count
+        return whole
+
+    async def row_counts(self, knowledge_base_id: UUID) -> dict[str, int]:
+        """Count the rows of a base in every table, as the owner of the schema sees them."""
+        settings = self.service.settings.database
+        engine = create_async_engine(
+            engine_url(settings, role_name("kb", "owner"), settings.owner_password.get_secret_value())
+        )
+        tables = {"knowledge_bases": "id"} | dict.fromkeys(
+            ("folders", "documents", "chunks", "postings", "lexical_statistics"), "knowledge_base_id"
+        )
+        async with engine.connect() as connection:
+            counts = {
+                table: int(
+                    await connection.scalar(
+                        text(f"SELECT count(*) FROM kb.{table} WHERE {column} = :id"), {"id": knowledge_base_id}
+                    )
+                    or 0
+                )
+                for table, column in tables.items()
+            }
+        await engine.dispose()
+        return counts
+
+    async def stored_keys(self, caller: Caller) -> list[str]:
+        """Return the keys of all objects that the caller's organization has in the store."""
+        settings = self.service.settings.storage
+        return await asyncio.to_thread(_listed, settings, f"{caller.organization_id}/")
+
+
+def _listed(settings: StorageSettings, prefix: str) -> list[str]:
+    client = boto3.client(
+        "s3",
+        endpoint_url=settings.endpoint_url,
+        region_name=settings.region,
+        aws_access_key_id=settings.access_key,
+        aws_secret_access_key=settings.secret_key.get_secret_value(),
+    )
+    return [item["Key"] for item in client.list_objects_v2(Bucket=settings.bucket, Prefix=prefix).get("Contents", ())]
 
 
 async def _messages(kind: Any, metadata: Any, content: bytes) -> AsyncIterator[Any]:  # Any: either kind of upload

@@ -19,9 +19,8 @@ class TestFormula:
     def test_equals_the_published_one(self) -> None:
         # N = 10, n = 3, f = 2, |D| = 6, avgdl = 4, k1 = 1.2, b = 0.75, by hand.
         assert inverse_frequency(chunk_count=10, containing=3) == pytest.approx(math.log(1 + 7.5 / 3.5))
-        assert saturation(frequency=2, length=6, mean_length=4) == pytest.approx(
-            2 * 2.2 / (2 + 1.2 * (0.25 + 0.75 * 1.5))
-        )
+        by_hand = 2 * 2.2 / (2 + 1.2 * (0.25 + 0.75 * 1.5))
+        assert saturation(frequency=2, length=6, mean_length=4) == pytest.approx(by_hand)
 
     def test_never_takes_away(self) -> None:
         assert inverse_frequency(chunk_count=10, containing=10) > 0

@@ -1,6 +1,7 @@
 """Chunks: exact spans, whatever the text."""
 
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -38,7 +39,7 @@ class TestSplit:
         assert all(0 < chunk.token_count <= size for chunk in chunks)
         covered = {token for chunk in chunks for token in tokens if chunk.start <= token[0] and token[1] <= chunk.end}
         assert covered == set(tokens)
-        for before, after in zip(chunks, chunks[1:], strict=False):
+        for before, after in pairwise(chunks):
             shared = [token for token in tokens if after.start <= token[0] and token[1] <= before.end]
             assert len(shared) <= overlap
             assert before.start < after.start

@@ -1,5 +1,6 @@
 """Ranking what the stages found."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
@@ -11,13 +12,13 @@ def a_candidate(number: int, dense: float | None = None, lexical: float | None =
     return Candidate(UUID(int=number), UUID(int=number), 0, dense=dense, lexical=lexical)
 
 
-def order(candidates: list[Candidate], mode: Mode, threshold: float | None = None) -> list[int]:
+def order(candidates: Sequence[Candidate], mode: Mode, threshold: float | None = None) -> list[int]:
     ranked = rank(candidates, mode=mode, top_k=10, threshold=threshold)
     return [candidate.chunk_id.int for candidate in ranked]
 
 
 class TestRank:
-    found = [a_candidate(1, 0.9, 0.0), a_candidate(2, 0.5, 8.0), a_candidate(3, 0.1, 9.0)]
+    found = (a_candidate(1, 0.9, 0.0), a_candidate(2, 0.5, 8.0), a_candidate(3, 0.1, 9.0))
 
     def test_by_meaning(self) -> None:
         assert order(self.found, Mode.DENSE) == [1, 2, 3]
