@@ -145,6 +145,14 @@ async def get(work: AgentUnitOfWork, run_id: UUID) -> Run:
     return run
 
 
+async def get_of_anybody(work: AgentUnitOfWork, run_id: UUID) -> Run:
+    """Return a run of the organization, for a process that stores its answer for whoever owns it. Raises RunNotFound."""
+    run = await work.runs.get(run_id)
+    if run is None:
+        raise RunNotFound
+    return run
+
+
 async def cancel(work: AgentUnitOfWork, run_id: UUID) -> Run:
     """Ask a run to stop; one that has ended stays as it is. Raises RunNotFound."""
     run = await work.runs.seen_locked(run_id, viewer_of(work))

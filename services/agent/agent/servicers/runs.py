@@ -115,7 +115,7 @@ class Runs(RunServiceServicer):
     async def GetRunOutput(self, request: pb.GetRunOutputRequest, context: Context) -> pb.RunOutput:
         run_id = ids.RUN.parse(request.run_id, field="run_id")
         async with self._acquire() as work:
-            run = await runs.get(work, run_id)
+            run = await runs.get_of_anybody(work, run_id)
             return convert.run_output(run, await runs.answer_so_far(work, run))
 
 
