@@ -209,8 +209,7 @@ class Acquire(Generic[W]):
         with inside_unit_of_work(), self._translating_constraints():
             async with unavailable_as_error(), session, session.begin():
                 time = await set_scope(session, scope.organization_id, scope.user_id)
-                origin = Origin.of_call(
-                    call,
+                origin = Origin.here(
                     service=self.database.service,
                     organization_id=scope.organization_id,
                     actor=scope.actor,

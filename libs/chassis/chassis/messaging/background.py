@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import structlog
+from chassis import telemetry
 
-log = structlog.get_logger(__name__)
+log = telemetry.get_logger(__name__)
 
 
 class Bell:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import nats
 import nats.errors
-import structlog
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from chassis import telemetry
 from chassis.errors import DependencyUnavailable
 from chassis.settings import NatsSettings
 
@@ -21,7 +21,7 @@ REQUEST_TIMEOUT_SECONDS = 5.0
 BROKER_ERRORS = (nats.errors.Error, TimeoutError, OSError, DependencyUnavailable)
 """What fails when the broker is away or in trouble: reason to wait, never to stop."""
 
-log = structlog.get_logger(__name__)
+log = telemetry.get_logger(__name__)
 
 
 class Broker:

@@ -6,16 +6,16 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-import structlog
 from google.protobuf.message import Message
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
+from chassis import telemetry
 from chassis.data.database import Database, unavailable_as_error
 from chassis.data.unit_of_work import DuplicateDelivery
 from chassis.errors import DeadlineExceeded, Unavailable
-from chassis.messaging import dead_letters
+from chassis.messaging import dead_letters, metrics
 from chassis.messaging.background import Trouble, stopped_within
 from chassis.messaging.broker import BROKER_ERRORS, Broker
 from chassis.messaging.events import (
@@ -25,6 +25,7 @@ from chassis.messaging.events import (
     stream_name,
     subject_of,
 )
+from chassis.messaging.outbox import Cause, causing
 from chassis.messaging.pulling import ConsumerVanished, pulling, to_delivery
 
 HANDLE_SECONDS = 30.0
@@ -33,9 +34,9 @@ MAX_DELIVERIES = 6
 MAX_DELIVERIES_WHILE_UNAVAILABLE = 1_000
 BACKOFF_SECONDS = (0.5, 2.0, 10.0, 60.0, 300.0)
 DISCOVER_SECONDS = 2.0
-REDRIVE_SECONDS = 2.0
+REDRIVE_SECONDS = 5.0
 
-log = structlog.get_logger(__name__)
+log = telemetry.get_logger(__name__)
 
 
 class Consumer(Protocol):
@@ -175,6 +176,7 @@ class _Subscription:
         except Exception as error:  # noqa: BLE001 – whatever a handler raises decides between trying again and giving up
             await self._failed(message, delivery, error)
         else:
+            metrics.deliveries.labels(self._database.service, self._consumer.name, "handled").inc()
             await message.ack()
 
     async def _failed(self, message: Msg, delivery: Delivery, error: Exception) -> None:
@@ -187,7 +189,10 @@ class _Subscription:
             error=type(error).__name__,
             detail=str(error)[:200],
         )
-        if not is_last(delivery.attempt, error):
+        is_over = is_last(delivery.attempt, error)
+        outcome = "buried" if is_over else "failed"
+        metrics.deliveries.labels(self._database.service, self._consumer.name, outcome).inc()
+        if not is_over:
             delays = BACKOFF_SECONDS
             await message.nak(delay=delays[min(delivery.attempt, len(delays)) - 1])
             return
@@ -202,9 +207,12 @@ async def handle(consumer: Consumer, delivery: Delivery) -> None:
     """
     if delivery.message is None and hasattr(consumer, "events"):
         raise UnreadableEvent(delivery.envelope.subject)
+    envelope = delivery.envelope
+    cause = Cause(envelope.request_id, envelope.client_address, envelope.traceparent)
     try:
-        async with asyncio.timeout(HANDLE_SECONDS):
-            await consumer.handle(delivery)
+        with causing(cause, f"consume {envelope.subject}", consumer=consumer.name):
+            async with asyncio.timeout(HANDLE_SECONDS):
+                await consumer.handle(delivery)
     except DuplicateDelivery:
         log.debug("consumer.duplicate", consumer=consumer.name, event_id=str(delivery.envelope.event_id))
 

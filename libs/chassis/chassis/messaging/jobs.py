@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Protocol
-from uuid import UUID
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 
-import structlog
-from sqlalchemy import select
-
+from chassis import telemetry
 from chassis.data.database import Database
-from chassis.data.tables import JOBS
-from chassis.data.unit_of_work import UnitOfWork
 from chassis.errors import (
     FailedPrecondition,
     FleetError,
@@ -25,149 +17,23 @@ from chassis.errors import (
     Unavailable,
     Unimplemented,
 )
+from chassis.messaging import metrics
 from chassis.messaging.background import Bell, Trouble, cancelled, ringing_at
 from chassis.messaging.broker import BROKER_ERRORS, Broker
 from chassis.messaging.events import subject_of
 from chassis.messaging.job_store import JobRecord, JobStore
-from chassis.rpc.caller import Actor
+from chassis.messaging.outbox import Cause, causing
+from chassis.messaging.running_job import Job, JobCancelled, JobFenced, JobPolicy, RunningJob
 from definable.jobs.v1.events_pb2 import JobQueued
 
 POLL_SECONDS = 1.0
 CANCEL_GRACE_SECONDS = 5.0
-ANNOUNCE_SECONDS = 0.5
 HOPELESS = (InvalidArgument, FailedPrecondition, NotFound, PermissionDenied, Unimplemented)
 """Errors that another attempt would only repeat."""
 
-log = structlog.get_logger(__name__)
+__all__ = ["Job", "JobCancelled", "JobFenced", "JobPolicy", "JobWorkers", "RunningJob"]
 
-
-@dataclass(frozen=True, slots=True)
-class JobPolicy:
-    """How a kind of job is run."""
-
-    max_attempts: int = 5
-    backoff: timedelta = timedelta(seconds=2)
-    """Pause before the second attempt; it doubles each time, up to `max_backoff`, with a quarter of chance."""
-    max_backoff: timedelta = timedelta(minutes=5)
-    lease: timedelta = timedelta(seconds=30)
-    """How long a worker may be silent before another takes the job."""
-    concurrency: int = 1
-    """Jobs of this kind at a time, in one process."""
-    timeout: timedelta | None = None
-    """How long one attempt may take."""
-    patience: timedelta = timedelta(hours=24)
-    """How long after its creation a job goes on waiting for a dependency that is down, whatever its attempts."""
-
-    def delay(self, attempt: int) -> timedelta:
-        """Return the pause after a failed attempt, counted from 1."""
-        doubled: timedelta = self.backoff * 2 ** min(attempt - 1, 20)
-        return min(doubled, self.max_backoff) * random.uniform(0.75, 1.25)
-
-
-class JobCancelled(Exception):
-    """The job was cancelled; raised inside it so that it ends where it can."""
-
-
-class JobFenced(Exception):
-    """Another worker has the job: whatever this one still does must not be written."""
-
-
-class Job(Protocol):
-    """A kind of work. It may run more than once, so its effects are idempotent.
-
-    With a method `async failed(job: RunningJob, error: Exception)` it is told when it is given up.
-    """
-
-    kind: ClassVar[str]
-    policy: ClassVar[JobPolicy]
-
-    async def run(self, job: RunningJob) -> None:
-        """Do the work. InvalidArgument, FailedPrecondition, NotFound and PermissionDenied end it, others try again."""
-        ...
-
-
-class RunningJob:
-    """One attempt of a job, as its code sees it."""
-
-    def __init__(self, record: JobRecord, store: JobStore) -> None:
-        self._record = record
-        self._store = store
-        self._announced_at = 0.0
-        self.is_cancelled = False
-        self.is_lost = False
-
-    @property
-    def id(self) -> UUID:
-        """Id of the job."""
-        return self._record.id
-
-    @property
-    def organization_id(self) -> UUID:
-        """Whose work it is."""
-        if self._record.organization_id is None:
-            raise LookupError("the job belongs to no organization")
-        return self._record.organization_id
-
-    @property
-    def actor(self) -> Actor:
-        """Who asked for it."""
-        return self._record.actor
-
-    @property
-    def target(self) -> str:
-        """Typed id of what it works on."""
-        return self._record.target
-
-    @property
-    def payload(self) -> Mapping[str, Any]:  # Any: JSON
-        """What it was enqueued with."""
-        return self._record.payload
-
-    @property
-    def attempt(self) -> int:
-        """Which attempt this is, from 1."""
-        return self._record.attempt
-
-    @property
-    def epoch(self) -> int:
-        """Rises with each claim: what fences a worker that lost its lease."""
-        return self._record.epoch
-
-    @property
-    def request_id(self) -> str:
-        """Request that asked for it."""
-        return self._record.request_id
-
-    async def progress(self, done: int, total: int = 0, note: str = "") -> None:
-        """Say how far it is; `total` 0 is unknown. At most two a second become events.
-
-        Raises JobFenced when the job is another worker's by now, JobCancelled when it was cancelled.
-        """
-        now = asyncio.get_running_loop().time()
-        announce = now - self._announced_at >= ANNOUNCE_SECONDS or 0 < total <= done
-        record = await self._store.progress(self._record, done=done, total=total, note=note, announce=announce)
-        if record is None:
-            self.is_lost = True
-            raise JobFenced
-        if announce:
-            self._announced_at = now
-        self.is_cancelled = self.is_cancelled or record.cancel_requested
-        self.raise_if_cancelled()
-
-    def raise_if_cancelled(self) -> None:
-        """Raise JobCancelled when somebody cancelled the job; known within a third of its lease."""
-        if self.is_cancelled:
-            raise JobCancelled
-
-    async def fence(self, work: UnitOfWork) -> None:
-        """Hold the job for the rest of a unit of work: nobody can take it over before the commit.
-
-        Raises JobFenced when somebody has. First statement of a unit whose effect must not happen twice.
-        """
-        query = select(JOBS.c.id).where(JOBS.c.id == self.id, JOBS.c.epoch == self.epoch, JOBS.c.state == "RUNNING")
-        if await work.session.scalar(query.with_for_update(read=True)) is None:
-            self.is_lost = True
-            raise JobFenced
+log = telemetry.get_logger(__name__)
 
 
 class JobWorkers:
@@ -176,18 +42,20 @@ class JobWorkers:
     def __init__(self, database: Database, broker: Broker, jobs: Sequence[Job]) -> None:
         self._store = JobStore(database)
         self._broker = broker
+        self._database = database
         self._service = database.service
-        self._kinds = [_Kind(job, self._store) for job in jobs]
+        self._kinds = [_Kind(job, self._store, service=database.service) for job in jobs]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until stopped; then hand unfinished jobs back to the queue."""
         bells = [kind.bell for kind in self._kinds]
         waking = asyncio.create_task(self._wake(bells))
+        measuring = asyncio.create_task(metrics.measure(self._database))
         try:
             async with ringing_at(stop, *bells):
-                await asyncio.gather(*(kind.run(stop) for kind in self._kinds))
+                await asyncio.gather(stop.wait(), *(kind.run(stop) for kind in self._kinds))
         finally:
-            await cancelled(waking)
+            await cancelled(waking, measuring)
 
     async def _wake(self, bells: Sequence[Bell]) -> None:
         # The relay publishes JobQueued; hearing it on core NATS saves the rest of the poll's second.
@@ -206,8 +74,9 @@ class JobWorkers:
 class _Kind:
     """The worker of one kind."""
 
-    def __init__(self, job: Job, store: JobStore) -> None:
+    def __init__(self, job: Job, store: JobStore, *, service: str) -> None:
         self._job = job
+        self._service = service
         self._store = store
         self._running: set[asyncio.Task[None]] = set()
         self.bell = Bell()
@@ -229,7 +98,7 @@ class _Kind:
         if free <= 0:
             return
         for record in await self._store.claim(self._job.kind, limit=free, lease=policy.lease):
-            task = asyncio.create_task(_Attempt(self._job, record, self._store).run())
+            task = asyncio.create_task(_Attempt(self._job, record, self._store, service=self._service).run())
             self._running.add(task)
             task.add_done_callback(self._ended)
 
@@ -241,8 +110,9 @@ class _Kind:
 class _Attempt:
     """One attempt of one job, beside the heartbeat that keeps its lease."""
 
-    def __init__(self, job: Job, record: JobRecord, store: JobStore) -> None:
+    def __init__(self, job: Job, record: JobRecord, store: JobStore, *, service: str) -> None:
         self._job = job
+        self._service = service
         self._policy = job.policy
         self._record = record
         self._store = store
@@ -266,11 +136,24 @@ class _Attempt:
         if self._running.is_lost or isinstance(error, JobFenced):
             self._log("job.fenced", None)
         elif isinstance(error, JobCancelled) or (error is not None and self._running.is_cancelled):
-            await self._store.cancel_running(self._record)
+            await self._write("cancelled", lambda: self._store.cancel_running(self._record))
         elif error is None:
-            await self._store.succeed(self._record)
+            await self._write("succeeded", lambda: self._store.succeed(self._record))
         else:
             await self._failed(error)
+
+    async def _write(self, outcome: str, write: Callable[[], Awaitable[bool]]) -> None:
+        """Write an outcome, in a short outage of the database several times: the work need not be done again."""
+        deadline = asyncio.get_running_loop().time() + self._policy.lease.total_seconds()
+        while True:
+            try:
+                await write()
+                break
+            except Unavailable:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(0.5)
+        metrics.attempts.labels(self._service, self._job.kind, outcome).inc()
 
     async def _attempt(self) -> Exception | None:
         working = asyncio.create_task(self._work())
@@ -283,8 +166,10 @@ class _Attempt:
 
     async def _work(self) -> None:
         limit = self._policy.timeout.total_seconds() if self._policy.timeout else None
-        async with asyncio.timeout(limit):
-            await self._job.run(self._running)
+        cause = Cause(self._record.request_id, traceparent=self._record.traceparent)
+        with causing(cause, f"job {self._job.kind}", job_id=str(self._record.id)):
+            async with asyncio.timeout(limit):
+                await self._job.run(self._running)
 
     async def _beat(self, working: asyncio.Task[None]) -> None:
         while True:
@@ -309,7 +194,10 @@ class _Attempt:
         delay = self._policy.delay(self._record.attempt)
         if isinstance(error, FleetError) and error.retry_after is not None:
             delay = max(delay, error.retry_after)
-        await self._store.retry(self._record, after=delay, reason=reason_of(error), message=message_of(error))
+        reason, message = reason_of(error), message_of(error)
+        await self._write(
+            "retried", lambda: self._store.retry(self._record, after=delay, reason=reason, message=message)
+        )
 
     def _is_exhausted(self, error: Exception) -> bool:
         # Waiting for a dependency uses up attempts without anything being wrong with the job: its age decides then.
@@ -326,10 +214,20 @@ class _Attempt:
         return datetime.now(UTC) - self._record.create_time > self._policy.patience
 
     async def _give_up(self, error: Exception) -> None:
+        await self._tell(error)
+        reason, message = reason_of(error), message_of(error)
+        await self._write("failed", lambda: self._store.fail(self._record, reason=reason, message=message))
+
+    async def _tell(self, error: Exception) -> None:
         hook = getattr(self._job, "failed", None)
-        if hook is not None:
+        if hook is None:
+            return
+        try:
             await hook(self._running, error)
-        await self._store.fail(self._record, reason=reason_of(error), message=message_of(error))
+        except Unavailable:
+            raise  # the lease runs out, and the next attempt tells it
+        except Exception as fault:  # noqa: BLE001 – a hook with a fault must not keep the job alive for ever
+            self._log("job.failed_hook_failed", fault)
 
     async def _hand_back(self) -> None:
         try:
@@ -366,9 +264,15 @@ def message_of(error: Exception) -> str:
     return error.message if isinstance(error, FleetError) else ""
 
 
+class Interrupted(FleetError):
+    """Something that the job waited for was cancelled under it."""
+
+    reason = "INTERRUPTED"
+
+
 def _outcome(task: asyncio.Task[None]) -> Exception | None:
     if task.cancelled():
-        return JobCancelled()
+        return Interrupted()
     error = task.exception()
     if error is not None and not isinstance(error, Exception):
         raise error

@@ -1,21 +1,49 @@
-"""The outbox of a unit of work, and the relay that publishes what was committed."""
+"""The outbox of a unit of work: events that are written with its commit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from google.protobuf.message import Message
+from opentelemetry.trace import SpanKind
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
+from chassis import telemetry
 from chassis.data.tables import OUTBOX
 from chassis.ids import new_id
 from chassis.messaging.events import Envelope, digest, subject_of
-from chassis.rpc.caller import Actor, CallContext
+from chassis.rpc.caller import Actor, call_or_none
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """The call that made a job or an event, which is now being worked on."""
+
+    request_id: str = ""
+    client_address: str = ""
+    traceparent: str = ""
+
+
+NO_CAUSE = Cause()
+_cause: ContextVar[Cause] = ContextVar("cause", default=NO_CAUSE)
+
+
+@contextmanager
+def causing(cause: Cause, name: str, **attributes: str) -> Iterator[None]:
+    """Trace the block as work that `cause` asked for; what it announces carries that cause on."""
+    token = _cause.set(cause)
+    try:
+        with telemetry.span(name, kind=SpanKind.CONSUMER, parent=cause.traceparent, **attributes):
+            yield
+    finally:
+        _cause.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +59,12 @@ class Origin:
     traceparent: str = ""
 
     @classmethod
-    def of_call(
-        cls, call: CallContext | None, *, service: str, organization_id: UUID | None, actor: Actor, time: datetime
-    ) -> Origin:
-        """Return the origin inside a call, or outside of one for jobs and consumers."""
-        if call is None:
-            return cls(service, organization_id, actor, time)
-        return cls(service, organization_id, actor, time, call.request_id, call.client_address, call.traceparent)
+    def here(cls, *, service: str, organization_id: UUID | None, actor: Actor, time: datetime) -> Origin:
+        """Return the origin of what this task does: in a call, or in a job or consumer that one caused."""
+        call = call_or_none()
+        cause = Cause(call.request_id, call.client_address) if call is not None else _cause.get()
+        traceparent = telemetry.current_traceparent() or cause.traceparent
+        return cls(service, organization_id, actor, time, cause.request_id, cause.client_address, traceparent)
 
 
 class Outbox:

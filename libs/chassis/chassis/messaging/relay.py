@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
-import structlog
 from nats.js import JetStreamContext
 from nats.js.api import PubAck, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NoStreamResponseError, NotFoundError
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis import telemetry
 from chassis.data.database import Database, unavailable_as_error
 from chassis.data.tables import OUTBOX
+from chassis.messaging import metrics
 from chassis.messaging.background import Bell, Trouble, cancelled, ringing_at, stopped_within
 from chassis.messaging.broker import BROKER_ERRORS, REQUEST_TIMEOUT_SECONDS, Broker
 from chassis.messaging.events import SUBJECT_ROOT, stream_name, to_headers
@@ -27,7 +28,7 @@ STREAM_CHECK_SECONDS = 5.0
 RETENTION_SECONDS = 7 * 24 * 3600
 DEDUPLICATION_SECONDS = 120
 
-log = structlog.get_logger(__name__)
+log = telemetry.get_logger(__name__)
 
 
 class Relay:
@@ -103,6 +104,7 @@ class Relay:
             outcomes = await asyncio.gather(*(self._publish(jetstream, row) for row in rows), return_exceptions=True)
             acks = {row.id: ack.seq for row, ack in zip(rows, outcomes, strict=True) if isinstance(ack, PubAck)}
             await self._mark_sent(connection, acks)
+        metrics.published.labels(self._database.service).inc(len(acks))
         failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         if failures:
             raise failures[0]

@@ -202,9 +202,7 @@ class TestDeadLetters:
 
         assert len(shelf.deliveries) == module.MAX_DELIVERIES + 1
 
-    async def test_stay_when_the_redrive_fails(
-        self, shop: Shop, broker: Broker, jetstream: JetStreamContext
-    ) -> None:
+    async def test_stay_when_the_redrive_fails(self, shop: Shop, broker: Broker, jetstream: JetStreamContext) -> None:
         shelf = Shelf(shop)
         shelf.failures = [RuntimeError()] * (module.MAX_DELIVERIES + 1)
         async with running(Consumers(shop.database, broker, [shelf]), Relay(shop.database, broker)):
