@@ -146,7 +146,7 @@ async def get(work: AgentUnitOfWork, run_id: UUID) -> Run:
 
 
 async def get_of_anybody(work: AgentUnitOfWork, run_id: UUID) -> Run:
-    """Return a run of the organization, for a process that stores its answer for whoever owns it. Raises RunNotFound."""
+    """Return a run of the organization, for a process that stores its answer for its owner. Raises RunNotFound."""
     run = await work.runs.get(run_id)
     if run is None:
         raise RunNotFound
