@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from google.api import annotations_pb2
+from google.api import annotations_pb2  # type: ignore[import-untyped]  # Google ships no types for it
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     EnumDescriptorProto,

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
-from google.api import annotations_pb2
+from google.api import annotations_pb2  # type: ignore[import-untyped]  # Google ships no types for it
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool

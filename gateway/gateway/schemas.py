@@ -145,14 +145,11 @@ class Schemas:
         return {"type": "boolean"} if field.cpp_type == F.CPPTYPE_BOOL else _string(rules.string)
 
     def _enum(self, enum: EnumDescriptor) -> Schema:
-        lines = [
-            f"- `{name}`: {self._comments[f'{enum.file.package}.{name}']}".replace("\n", " ")
-            for name in enum_names(enum).values()
-        ]
+        names = enum_names(enum)
+        comments = {value.number: self._comments[f"{enum.file.package}.{value.name}"] for value in enum.values}
+        lines = [f"- `{name}`: {comments[number]}".replace("\n", " ") for number, name in names.items()]
         text = "\n".join([self._comments[enum.full_name], *lines])
-        self.components.setdefault(
-            enum.name, {"type": "string", "enum": list(enum_names(enum).values()), "description": text}
-        )
+        self.components.setdefault(enum.name, {"type": "string", "enum": list(names.values()), "description": text})
         return {"$ref": f"#/components/schemas/{enum.name}"}
 
 

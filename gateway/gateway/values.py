@@ -3,6 +3,7 @@
 import base64
 import math
 import re
+import struct
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -32,6 +33,7 @@ INTEGER_RANGES: Final = {
     F.CPPTYPE_UINT64: (0, MAX_INTEGER),
 }
 _FLOAT32_MAX: Final = 3.4028234663852886e38
+_FLOAT32: Final = struct.Struct("<f")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -86,7 +88,14 @@ def scalar_writer(field: FieldDescriptor) -> Write | None:
 
 
 def _shortest_float(value: float) -> float:
-    return float(f"{value:.9g}") if float(f"{value:.6g}") != value else value
+    """Return the float with the fewest digits that is this value in 32 bits: 0.1, not 0.10000000149011612."""
+    if not math.isfinite(value):
+        return value
+    for digits in range(6, 9):
+        short = float(f"{value:.{digits}g}")
+        if abs(short) <= _FLOAT32_MAX and _FLOAT32.unpack(_FLOAT32.pack(short))[0] == value:
+            return short
+    return float(f"{value:.9g}")
 
 
 def _write_timestamp(stamp: Timestamp) -> str:

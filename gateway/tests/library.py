@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import grpc
-import grpc_tools
-from google.api import annotations_pb2
+import grpc_tools  # type: ignore[import-untyped]  # nor gRPC for its tools
+from google.api import annotations_pb2  # type: ignore[import-untyped]  # Google ships no types for it
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
