@@ -58,7 +58,8 @@ def status(fleet: Fleet) -> int:
     together = fleet.process(TOGETHER).pid
     for part in PARTS:
         print(_line(part, together or fleet.process(part).pid, fleet.ports.of(part)))
-    ready = fleet.is_ready()
+    # Another fleet may answer on the same port: ready is only what runs here.
+    ready = fleet.is_running() and fleet.is_ready()
     print("ready" if ready else "not ready")
     return 0 if ready else 1
 

@@ -71,7 +71,8 @@ class Fleet:
             self.secrets.make()
             (self.data / "mail").mkdir(exist_ok=True)
             self._end_processes_of_the_other_mode()
-            if not self._runs_whole():
+            # Parts of the other way of running are gone by now.
+            if not self.is_running():
                 self._start_servers_and_prepare()
                 for name in self._process_names():
                     self._launch(name)
@@ -131,6 +132,11 @@ class Fleet:
         """Return the file with what a process wrote."""
         return self.data / "logs" / f"{name}.log"
 
+    def is_running(self) -> bool:
+        """Say whether all of this fleet runs, in the one way or the other, servers included."""
+        runs = {name for name in (TOGETHER, *PARTS) if self.process(name).is_running()}
+        return (TOGETHER in runs or runs == set(PARTS)) and all(server.is_running() for server in self.servers.all)
+
     def is_ready(self) -> bool:
         """Say whether the gateway and everything behind it is ready."""
         return self.readiness()[0]
@@ -150,11 +156,6 @@ class Fleet:
         if not self.processes:
             raise FleetFailed(f"{name} has no process of its own: start the fleet with processes")
         return name
-
-    def _runs_whole(self) -> bool:
-        return all(self.process(name).is_running() for name in self._process_names()) and all(
-            server.is_running() for server in self.servers.all
-        )
 
     def _end_processes_of_the_other_mode(self) -> None:
         self._end([name for name in (TOGETHER, *PARTS) if name not in self._process_names()], signal.SIGTERM)
