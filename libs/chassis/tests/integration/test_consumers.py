@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 import pytest
@@ -260,7 +260,7 @@ class TestSubjects:
         assert subjects_of("kb", [pattern]) == subjects
 
 
-async def letters(acquire: Shop) -> Sequence[object]:
+async def letters(acquire: Shop) -> Sequence[Any]:
     async with acquire.machinery() as work:
         return (await work.session.execute(text("SELECT * FROM dead_letters"))).all()
 

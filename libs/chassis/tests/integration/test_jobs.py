@@ -7,8 +7,9 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 import pytest
@@ -34,6 +35,7 @@ from definable.jobs.v1.events_pb2 import JobFinished, JobProgressed, JobQueued
 from definable.jobs.v1.job_service_pb2 import JobState
 
 Shop = Acquire[ShopUnitOfWork]
+NOBODY = Actor("", "")
 HALF_SECOND = timedelta(seconds=0.5)
 
 
@@ -79,18 +81,18 @@ class Work:
         self.given_up.append(error)
 
 
-async def enqueue(acquire: Shop, actor: Actor = Actor("", ""), **options: object) -> UUID:
+async def enqueue(acquire: Shop, actor: Actor = NOBODY, *, job_id: UUID | None = None) -> UUID:
     async with acquire.as_organization(new_id(), actor) as work:
-        return work.jobs.enqueue("work", {"n": 1}, target="thing", **options)
+        return work.jobs.enqueue("work", {"n": 1}, target="thing", job_id=job_id)
 
 
-async def row_of(acquire: Shop, id: UUID):
+async def row_of(acquire: Shop, job_id: UUID) -> Any:
     async with acquire.machinery() as work:
         return (await work.session.execute(text("SELECT * FROM jobs WHERE id = :id"), {"id": id})).one()
 
 
-async def is_in(acquire: Shop, id: UUID, state: str) -> bool:
-    return (await row_of(acquire, id)).state == state
+async def is_in(acquire: Shop, job_id: UUID, state: str) -> bool:
+    return bool((await row_of(acquire, job_id)).state == state)
 
 
 @asynccontextmanager
@@ -106,7 +108,7 @@ async def working(acquire: Shop, *jobs: Work, broker: Broker) -> AsyncIterator[N
 
 class TestEnqueue:
     async def test_commits_with_its_unit_or_not_at_all(self, shop: Shop, actor: Actor) -> None:
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError):  # noqa: PT012 – the block is the unit of work
             async with shop.as_organization(new_id(), actor) as work:
                 work.jobs.enqueue("work", {})
                 raise RuntimeError
@@ -115,9 +117,9 @@ class TestEnqueue:
             assert await work.session.scalar(text("SELECT count(*) FROM jobs")) == 0
 
     async def test_of_an_id_that_exists_changes_nothing(self, shop: Shop) -> None:
-        id = new_id()
-        await enqueue(shop, job_id=id)
-        await enqueue(shop, job_id=id)
+        job_id = new_id()
+        await enqueue(shop, job_id=job_id)
+        await enqueue(shop, job_id=job_id)
 
         assert len(await OutboxReader(shop.database).all(JobQueued)) == 1
 
@@ -130,17 +132,17 @@ class TestEnqueue:
 class TestWorkers:
     async def test_run_a_job_as_its_actor(self, shop: Shop, actor: Actor, no_broker: Broker) -> None:
         job = Work()
-        id = await enqueue(shop, actor)
+        job_id = await enqueue(shop, actor)
         async with working(shop, job, broker=no_broker):
-            await eventually(lambda: is_in(shop, id, "SUCCEEDED"))
+            await eventually(lambda: is_in(shop, job_id, "SUCCEEDED"))
 
         (attempt,) = job.attempts
         assert (attempt.actor, attempt.payload, attempt.target, attempt.attempt) == (actor, {"n": 1}, "thing", 1)
-        row = await row_of(shop, id)
+        row = await row_of(shop, job_id)
         assert row.payload == {}
         assert row.end_time >= row.start_time >= row.create_time
         finished = await OutboxReader(shop.database).last(JobFinished)
-        assert finished.job_id == id_kind("shop").show(id)
+        assert finished.job_id == id_kind("shop").show(job_id)
         assert finished.state == JobState.JOB_STATE_SUCCEEDED
 
     async def test_do_not_run_a_job_before_its_time(self, shop: Shop, no_broker: Broker) -> None:
@@ -157,8 +159,8 @@ class TestWorkers:
         job = Work(seconds=0.1)
         ids = [await enqueue(shop) for _ in range(8)]
         async with working(shop, job, broker=no_broker):
-            for id in ids:
-                await eventually(lambda id=id: is_in(shop, id, "SUCCEEDED"))
+            for job_id in ids:
+                await eventually(partial(is_in, shop, job_id, "SUCCEEDED"))
         assert job.most_running == 3
         assert len(job.attempts) == 8
 
@@ -166,72 +168,72 @@ class TestWorkers:
         first, second = Work(seconds=0.02), Work(seconds=0.02)
         ids = [await enqueue(shop) for _ in range(20)]
         async with working(shop, first, broker=no_broker), working(shop, second, broker=no_broker):
-            for id in ids:
-                await eventually(lambda id=id: is_in(shop, id, "SUCCEEDED"))
+            for job_id in ids:
+                await eventually(partial(is_in, shop, job_id, "SUCCEEDED"))
         assert sorted(job.id for job in first.attempts + second.attempts) == sorted(ids)
 
     async def test_try_again_after_a_failure(self, shop: Shop, no_broker: Broker) -> None:
         job = Work(RuntimeError("secret detail"), None)
-        id = await enqueue(shop)
+        job_id = await enqueue(shop)
         async with working(shop, job, broker=no_broker):
-            await eventually(lambda: is_in(shop, id, "SUCCEEDED"))
+            await eventually(lambda: is_in(shop, job_id, "SUCCEEDED"))
         assert [attempt.attempt for attempt in job.attempts] == [1, 2]
         progressed = await OutboxReader(shop.database).last(JobProgressed)
         assert progressed.state == JobState.JOB_STATE_QUEUED
 
     async def test_give_up_after_the_last_attempt(self, shop: Shop, no_broker: Broker) -> None:
         job = Work(*[RuntimeError("secret detail")] * 3)
-        id = await enqueue(shop)
+        job_id = await enqueue(shop)
         async with working(shop, job, broker=no_broker):
-            await eventually(lambda: is_in(shop, id, "FAILED"))
-        row = await row_of(shop, id)
+            await eventually(lambda: is_in(shop, job_id, "FAILED"))
+        row = await row_of(shop, job_id)
         assert (row.attempt, row.error_reason, row.error_message) == (3, "INTERNAL", "")
         assert len(job.given_up) == 1
         assert (await OutboxReader(shop.database).last(JobFinished)).error_reason == "INTERNAL"
 
     async def test_give_up_at_once_when_trying_again_is_no_use(self, shop: Shop, no_broker: Broker) -> None:
         job = Work(InvalidArgument("the file is empty"))
-        id = await enqueue(shop)
+        job_id = await enqueue(shop)
         async with working(shop, job, broker=no_broker):
-            await eventually(lambda: is_in(shop, id, "FAILED"))
-        row = await row_of(shop, id)
+            await eventually(lambda: is_in(shop, job_id, "FAILED"))
+        row = await row_of(shop, job_id)
         assert (row.attempt, row.error_reason, row.error_message) == (1, "VALIDATION_FAILED", "the file is empty")
 
     async def test_wait_for_a_dependency_beyond_the_attempts(self, shop: Shop, no_broker: Broker) -> None:
         outage = DependencyUnavailable(dependency="auth", retry_after=timedelta(milliseconds=1))
         job = Work(*[outage] * 5, None)
-        id = await enqueue(shop)
+        job_id = await enqueue(shop)
         async with working(shop, job, broker=no_broker):
-            await eventually(lambda: is_in(shop, id, "SUCCEEDED"), timeout=20)
+            await eventually(lambda: is_in(shop, job_id, "SUCCEEDED"), timeout=20)
         assert len(job.attempts) == 6
 
     async def test_keep_the_lease_of_a_long_job(self, shop: Shop, no_broker: Broker) -> None:
         job, other = Work(seconds=2.5), Work()
-        id = await enqueue(shop)
+        job_id = await enqueue(shop)
         async with working(shop, job, broker=no_broker):
-            await eventually(lambda: is_in(shop, id, "RUNNING"))
+            await eventually(lambda: is_in(shop, job_id, "RUNNING"))
             async with working(shop, other, broker=no_broker):
-                await eventually(lambda: is_in(shop, id, "SUCCEEDED"))
+                await eventually(lambda: is_in(shop, job_id, "SUCCEEDED"))
         assert (len(job.attempts), len(other.attempts)) == (1, 0)
 
     async def test_hand_a_job_back_when_they_stop(self, shop: Shop, no_broker: Broker) -> None:
-        id = await enqueue(shop)
+        job_id = await enqueue(shop)
         async with working(shop, Work(seconds=60), broker=no_broker):
-            await eventually(lambda: is_in(shop, id, "RUNNING"))
-        row = await row_of(shop, id)
+            await eventually(lambda: is_in(shop, job_id, "RUNNING"))
+        row = await row_of(shop, job_id)
         assert (row.state, row.attempt) == ("QUEUED", 0)
 
         async with working(shop, Work(), broker=no_broker):
-            await eventually(lambda: is_in(shop, id, "SUCCEEDED"))
+            await eventually(lambda: is_in(shop, job_id, "SUCCEEDED"))
 
     async def test_end_an_attempt_that_takes_too_long(self, shop: Shop, no_broker: Broker) -> None:
         class Slow(Work):
             policy: ClassVar[JobPolicy] = JobPolicy(max_attempts=1, timeout=timedelta(milliseconds=50))
 
-        id = await enqueue(shop)
+        job_id = await enqueue(shop)
         async with working(shop, Slow(seconds=60), broker=no_broker):
-            await eventually(lambda: is_in(shop, id, "FAILED"))
-        assert (await row_of(shop, id)).error_reason == "DEADLINE_EXCEEDED"
+            await eventually(lambda: is_in(shop, job_id, "FAILED"))
+        assert (await row_of(shop, job_id)).error_reason == "DEADLINE_EXCEEDED"
 
     async def test_are_woken_by_the_broker(self, shop: Shop, broker: Broker) -> None:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -240,8 +242,8 @@ class TestWorkers:
         async with working(shop, Work(), broker=broker):
             for _ in range(6):
                 started = loop.time()
-                id = await enqueue(shop)
-                await eventually(lambda id=id: is_in(shop, id, "SUCCEEDED"), every=0.005)
+                job_id = await enqueue(shop)
+                await eventually(partial(is_in, shop, job_id, "SUCCEEDED"), every=0.005)
                 delays.append(loop.time() - started)
         stop.set()
         await relaying
@@ -250,41 +252,41 @@ class TestWorkers:
     async def test_take_over_from_a_process_that_was_killed(
         self, shop: Shop, no_broker: Broker, tmp_path: Path
     ) -> None:
-        id = await enqueue(shop)
+        job_id = await enqueue(shop)
         process = _start_worker(shop)
         try:
-            await eventually(lambda: is_in(shop, id, "RUNNING"), timeout=20)
+            await eventually(lambda: is_in(shop, job_id, "RUNNING"), timeout=20)
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait(10)
-        assert (await row_of(shop, id)).epoch == 1
+        assert (await row_of(shop, job_id)).epoch == 1
 
         job = Work()
         async with working(shop, job, broker=no_broker):
-            await eventually(lambda: is_in(shop, id, "SUCCEEDED"))
+            await eventually(lambda: is_in(shop, job_id, "SUCCEEDED"))
         (attempt,) = job.attempts
         assert (attempt.attempt, attempt.epoch) == (2, 2)
 
     async def test_give_up_a_job_that_kills_its_workers(self, shop: Shop, store: JobStore, no_broker: Broker) -> None:
-        id = await enqueue(shop)
+        job_id = await enqueue(shop)
         for _ in range(3):
             await _claimed_by_a_worker_that_dies(shop, store)
 
         async with working(shop, Work(), broker=no_broker):
-            await eventually(lambda: is_in(shop, id, "FAILED"))
-        assert (await row_of(shop, id)).error_reason == "WORKER_LOST"
+            await eventually(lambda: is_in(shop, job_id, "FAILED"))
+        assert (await row_of(shop, job_id)).error_reason == "WORKER_LOST"
 
 
 class TestCancel:
-    async def cancel(self, acquire: Shop, id: UUID) -> JobRecord:
-        organization_id = (await row_of(acquire, id)).organization_id
+    async def cancel(self, acquire: Shop, job_id: UUID) -> JobRecord:
+        organization_id = (await row_of(acquire, job_id)).organization_id
         async with acquire.as_organization(organization_id, Actor("", "")) as work:
-            return await cancel(work, id, service="shop")
+            return await cancel(work, job_id, service="shop")
 
     async def test_ends_a_job_that_waits(self, shop: Shop) -> None:
-        id = await enqueue(shop)
-        assert (await self.cancel(shop, id)).state == "CANCELLED"
-        assert (await row_of(shop, id)).payload == {}
+        job_id = await enqueue(shop)
+        assert (await self.cancel(shop, job_id)).state == "CANCELLED"
+        assert (await row_of(shop, job_id)).payload == {}
         finished = await OutboxReader(shop.database).last(JobFinished)
         assert finished.state == JobState.JOB_STATE_CANCELLED
 
@@ -295,11 +297,11 @@ class TestCancel:
                     await job.progress(1, 10)
                     await asyncio.sleep(0.02)
 
-        id = await enqueue(shop)
+        job_id = await enqueue(shop)
         async with working(shop, Long(), broker=no_broker):
-            await eventually(lambda: is_in(shop, id, "RUNNING"))
-            await self.cancel(shop, id)
-            await eventually(lambda: is_in(shop, id, "CANCELLED"), timeout=2)
+            await eventually(lambda: is_in(shop, job_id, "RUNNING"))
+            await self.cancel(shop, job_id)
+            await eventually(lambda: is_in(shop, job_id, "CANCELLED"), timeout=2)
 
 
 class TestFencing:
@@ -327,7 +329,7 @@ class TestFencing:
         async with shop.as_organization(new.organization_id, new.actor) as work:
             await RunningJob(new, store).fence(work)
             work.articles.add(Article(id=new_id(), name="effect"))
-        with pytest.raises(JobFenced):
+        with pytest.raises(JobFenced):  # noqa: PT012 – the block is the unit of work
             async with shop.as_organization(old.organization_id, old.actor) as work:
                 await RunningJob(old, store).fence(work)
                 work.articles.add(Article(id=new_id(), name="second effect"))
@@ -338,13 +340,13 @@ class TestFencing:
     async def test_stops_the_code_of_a_worker_that_lost_its_lease(
         self, shop: Shop, store: JobStore, no_broker: Broker
     ) -> None:
-        id, job = await enqueue(shop), Work(seconds=60)
+        job_id, job = await enqueue(shop), Work(seconds=60)
         async with working(shop, job, broker=no_broker):
-            await eventually(lambda: is_in(shop, id, "RUNNING"))
+            await eventually(lambda: is_in(shop, job_id, "RUNNING"))
             async with shop.machinery() as work:
                 await work.session.execute(text("UPDATE jobs SET epoch = epoch + 1"))
             await eventually(lambda: _idle(job), timeout=3)
-            assert await is_in(shop, id, "RUNNING")
+            assert await is_in(shop, job_id, "RUNNING")
 
 
 class TestReaper:
@@ -378,6 +380,7 @@ def _start_worker(acquire: Shop) -> subprocess.Popen[bytes]:
     code = f"""
 import asyncio
 from datetime import timedelta
+from functools import partial
 from chassis.data.database import Database
 from chassis.messaging.broker import Broker
 from chassis.messaging.jobs import JobPolicy, JobWorkers

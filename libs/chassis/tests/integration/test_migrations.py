@@ -1,6 +1,8 @@
 """Bootstrap and histories."""
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
 import asyncpg
 import pytest
@@ -17,6 +19,7 @@ from chassis.data.database import Database, engine_url
 from chassis.data.tables import SHARED
 from chassis.testing.servers import database_settings
 
+T = TypeVar("T")
 VERSIONS = "shop.migrations.versions"
 
 
@@ -27,7 +30,7 @@ async def settings() -> ShopSettings:
     return settings
 
 
-async def look(settings: ShopSettings, function):
+async def look(settings: ShopSettings, function: Callable[[Connection], T]) -> T:
     password = settings.database.owner_password.get_secret_value()
     engine = create_async_engine(engine_url(settings.database, "shop_owner", password))
     async with engine.connect() as connection:
@@ -117,9 +120,9 @@ class TestModels:
     async def test_are_what_the_migrations_make(self, settings: ShopSettings) -> None:
         await migrations.run(settings)
 
-        def differences(connection: Connection):
+        def differences(connection: Connection) -> list[object]:
             options = migrations.configuration("shop", Base.metadata)
-            return compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata)
+            return list(compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata))
 
         assert await look(settings, differences) == []
 

@@ -1,6 +1,7 @@
 """Postgres goes away and comes back."""
 
 import asyncio
+from typing import ClassVar
 
 from shop.models import Article
 from shop.unit_of_work import ShopUnitOfWork
@@ -21,8 +22,8 @@ Shop = Acquire[ShopUnitOfWork]
 
 
 class Quick:
-    kind = "quick"
-    policy = JobPolicy()
+    kind: ClassVar[str] = "quick"
+    policy: ClassVar[JobPolicy] = JobPolicy()
 
     async def run(self, job: RunningJob) -> None:
         return None
@@ -45,7 +46,7 @@ async def succeeds(acquire: Shop) -> bool:
 async def test_everything_goes_on_after_postgres_was_away(fresh_database: Database, broker: Broker) -> None:
     acquire = ShopUnitOfWork.factory(fresh_database)
     stop = asyncio.Event()
-    loops = [Relay(fresh_database, broker), JobWorkers(fresh_database, broker, [Quick()])]
+    loops: list[Relay | JobWorkers] = [Relay(fresh_database, broker), JobWorkers(fresh_database, broker, [Quick()])]
     tasks = [asyncio.create_task(loop.run(stop)) for loop in loops]
     try:
         await add(acquire)
@@ -60,9 +61,9 @@ async def test_everything_goes_on_after_postgres_was_away(fresh_database: Databa
             SERVERS.postgres.start()
         await eventually(lambda: succeeds(acquire), timeout=10)
         async with acquire.as_organization(new_id(), Actor("", "")) as work:
-            id = work.jobs.enqueue("quick", {})
+            job_id = work.jobs.enqueue("quick", {})
 
-        await eventually(lambda: _is_done(acquire, id), timeout=10)
+        await eventually(lambda: _is_done(acquire, job_id), timeout=10)
         await eventually(lambda: _all_sent(acquire), timeout=10)
     finally:
         stop.set()
@@ -77,4 +78,4 @@ async def _is_done(acquire: Shop, id: object) -> bool:
 
 async def _all_sent(acquire: Shop) -> bool:
     async with acquire.machinery() as work:
-        return await work.session.scalar(text("SELECT count(*) FROM outbox WHERE sent_at IS NULL")) == 0
+        return bool(await work.session.scalar(text("SELECT count(*) = 0 FROM outbox WHERE sent_at IS NULL")))

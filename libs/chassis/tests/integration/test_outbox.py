@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from nats.js import JetStreamContext
 from shop.unit_of_work import ShopUnitOfWork
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.data.database import Database
 from chassis.data.unit_of_work import Acquire
@@ -17,7 +19,7 @@ from chassis.messaging.events import from_headers
 from chassis.messaging.relay import Relay, replay
 from chassis.rpc.caller import Actor, CallContext, answering
 from chassis.testing.outbox import OutboxReader
-from chassis.testing.servers import SERVERS
+from chassis.testing.servers import SERVERS, nats_settings
 from chassis.testing.waiting import eventually
 from definable.jobs.v1.events_pb2 import JobFinished, JobQueued
 
@@ -51,7 +53,7 @@ async def announce(acquire: Shop, actor: Actor, *, count: int = 1) -> None:
 
 async def unsent(acquire: Shop) -> int:
     async with acquire.machinery() as work:
-        return await work.session.scalar(text("SELECT count(*) FROM outbox WHERE sent_at IS NULL"))
+        return int(await work.session.scalar(text("SELECT count(*) FROM outbox WHERE sent_at IS NULL")) or 0)
 
 
 async def stream_length(jetstream: JetStreamContext) -> int:
@@ -90,7 +92,7 @@ class TestOutbox:
         assert len(envelope.after_digest) == 64
 
     async def test_holds_nothing_of_a_unit_that_failed(self, shop: Shop, actor: Actor) -> None:
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError):  # noqa: PT012 – the block is the unit of work
             async with shop.as_organization(new_id(), actor) as work:
                 work.outbox.add(JobFinished(job_id="x"))
                 raise RuntimeError
@@ -122,13 +124,15 @@ class TestRelay:
             await eventually(lambda: _is_sent(shop))
 
         message = await jetstream.get_msg(STREAM, 1)
-        envelope = from_headers(message.headers)
+        headers = message.headers or {}
+        envelope = from_headers(headers)
         recorded = (await OutboxReader(shop.database).all())[0]
         assert envelope.event_id == recorded.envelope.event_id
         assert envelope.organization_id == recorded.envelope.organization_id
-        assert message.headers["ce-specversion"] == "1.0"
-        assert message.headers["ce-organizationid"] == ORGANIZATION.show(envelope.organization_id)
-        assert JobFinished.FromString(message.data).job_id == "job_shop_x"
+        assert headers["ce-specversion"] == "1.0"
+        assert envelope.organization_id is not None
+        assert headers["ce-organizationid"] == ORGANIZATION.show(envelope.organization_id)
+        assert JobFinished.FromString(message.data or b"").job_id == "job_shop_x"
 
     async def test_is_woken_by_the_commit(
         self, shop: Shop, broker: Broker, jetstream: JetStreamContext, actor: Actor
@@ -206,7 +210,7 @@ class TestRelay:
 
     async def test_waits_while_the_broker_is_down(self, shop: Shop, actor: Actor) -> None:
         nats = SERVERS.nats
-        broker = Broker(_settings(), name="relay")
+        broker = Broker(nats_settings(), name="relay")
         async with running(Relay(shop.database, broker)):
             await announce(shop, actor)
             await eventually(lambda: _is_sent(shop))
@@ -239,7 +243,7 @@ class Killed(Exception):
 class DyingRelay(Relay):
     """A relay whose process dies between the broker's acknowledgement and its own mark."""
 
-    async def _mark_sent(self, connection, acks) -> None:
+    async def _mark_sent(self, connection: AsyncConnection, acks: dict[Any, int]) -> None:
         raise Killed
 
 
@@ -252,9 +256,3 @@ async def _has_length(jetstream: JetStreamContext, length: int) -> bool:
         return await stream_length(jetstream) == length
     except Exception:
         return False
-
-
-def _settings():
-    from chassis.testing.servers import nats_settings
-
-    return nats_settings()

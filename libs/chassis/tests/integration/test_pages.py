@@ -1,6 +1,7 @@
 """Keyset pages over real rows."""
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 from shop.models import Article
@@ -17,7 +18,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-async def organization_id(acquire: Shop):
+async def organization_id(acquire: Shop) -> UUID:
     organization_id = new_id()
     async with acquire.as_organization(organization_id, Actor("", "")) as work:
         for number in range(25):
@@ -32,7 +33,7 @@ async def organization_id(acquire: Shop):
     return organization_id
 
 
-async def walk(acquire: Shop, organization_id, order: Order, *, page_size: int) -> list[list[Article]]:
+async def walk(acquire: Shop, organization_id: UUID, order: Order, *, page_size: int) -> list[list[Article]]:
     pages, token = [], ""
     while True:
         async with acquire.as_organization(organization_id, Actor("", "")) as work:
@@ -59,7 +60,9 @@ ORDERS: dict[str, Order] = {
 
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS.keys())
 @pytest.mark.parametrize("page_size", [1, 7, 25, 100])
-async def test_pages_joined_are_the_whole_list(acquire: Shop, organization_id, order: Order, page_size: int) -> None:
+async def test_pages_joined_are_the_whole_list(
+    acquire: Shop, organization_id: UUID, order: Order, page_size: int
+) -> None:
     async with acquire.as_organization(organization_id, Actor("", "")) as work:
         sorted_by = [getattr(column, direction)() for column, direction in order]
         last = order[-1][1] if order else "asc"
@@ -72,7 +75,7 @@ async def test_pages_joined_are_the_whole_list(acquire: Shop, organization_id, o
 
 
 class TestPageToken:
-    async def token(self, acquire: Shop, organization_id) -> str:
+    async def token(self, acquire: Shop, organization_id: UUID) -> str:
         async with acquire.as_organization(organization_id, Actor("", "")) as work:
             page = await work.articles.page(
                 work.articles.query(), order=[(Article.name, "asc")], page_size=2, filter_key="all"
@@ -80,28 +83,24 @@ class TestPageToken:
         return page.next_page_token
 
     @pytest.mark.parametrize("change", ["filter", "order", "direction", "organization", "bytes", "garbage", "padding"])
-    async def test_is_good_for_its_list_only(self, acquire: Shop, organization_id, change: str) -> None:
+    async def test_is_good_for_its_list_only(self, acquire: Shop, organization_id: UUID, change: str) -> None:
         token = await self.token(acquire, organization_id)
-        use = {"order": [(Article.name, "asc")], "filter_key": "all", "page_token": token}
-        if change == "filter":
-            use["filter_key"] = "some"
-        elif change == "order":
-            use["order"] = [(Article.price, "asc")]
-        elif change == "direction":
-            use["order"] = [(Article.name, "desc")]
-        elif change == "bytes":
-            use["page_token"] = token[:-3] + ("AAA" if token[-3:] != "AAA" else "BBB")
-        elif change == "garbage":
-            use["page_token"] = "ÿ not base64 §"
-        elif change == "padding":
-            use["page_token"] = "="
-        owner = new_id() if change == "organization" else organization_id
+        orders: dict[str, Order] = {"order": [(Article.price, "asc")], "direction": [(Article.name, "desc")]}
+        changed = token[:-3] + ("AAA" if token[-3:] != "AAA" else "BBB")
+        tokens = {"bytes": changed, "garbage": "ÿ not base64 §", "padding": "="}
 
         with pytest.raises(PageTokenInvalid):
-            async with acquire.as_organization(owner, Actor("", "")) as work:
-                await work.articles.page(work.articles.query(), **use)
+            async with acquire.as_organization(
+                new_id() if change == "organization" else organization_id, Actor("", "")
+            ) as work:
+                await work.articles.page(
+                    work.articles.query(),
+                    order=orders.get(change, [(Article.name, "asc")]),
+                    filter_key="some" if change == "filter" else "all",
+                    page_token=tokens.get(change, token),
+                )
 
-    async def test_is_opaque(self, acquire: Shop, organization_id) -> None:
+    async def test_is_opaque(self, acquire: Shop, organization_id: UUID) -> None:
         assert "article" not in await self.token(acquire, organization_id)
 
 

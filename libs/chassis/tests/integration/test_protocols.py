@@ -1,7 +1,7 @@
 """State machines: whatever the order of steps, leases fence and keys replay."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -83,7 +83,7 @@ class Leases(OnPostgres):
 
     @rule(target=claims)
     def claim(self) -> JobRecord | None:
-        claimed = self.do(self.store.claim(self.kind, limit=1, lease=LEASE))
+        claimed: Sequence[JobRecord] = self.do(self.store.claim(self.kind, limit=1, lease=LEASE))
         due = [job for job in self.model.values() if job.state == "QUEUED" or job.is_expired]
         assert bool(claimed) == bool(due)
         if not claimed:
@@ -127,7 +127,7 @@ class Leases(OnPostgres):
     def leave(self, claim: JobRecord | None, way: str) -> None:
         if claim is None:
             return
-        leaving = {
+        leaving: Callable[[], Coroutine[Any, Any, bool]] = {
             "succeed": lambda: self.store.succeed(claim),
             "fail": lambda: self.store.fail(claim, reason="X", message=""),
             "cancel_running": lambda: self.store.cancel_running(claim),
@@ -143,16 +143,16 @@ class Leases(OnPostgres):
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        alive = [id for id, job in self.model.items() if job.state in ("QUEUED", "RUNNING")]
+        alive = [key for key, job in self.model.items() if job.state in ("QUEUED", "RUNNING")]
         if not alive:
             return
-        id = data.draw(st.sampled_from(alive))
+        chosen = data.draw(st.sampled_from(alive))
 
         async def work() -> JobRecord:
             async with self.acquire.as_organization(self.organization_id, Actor("", "")) as unit:
-                return await cancel(unit, id, service="shop")
+                return await cancel(unit, chosen, service="shop")
 
-        job, record = self.model[id], self.do(work())
+        job, record = self.model[chosen], self.do(work())
         if job.state == "QUEUED":
             job.state, job.endings = "CANCELLED", 1
         else:
@@ -162,8 +162,8 @@ class Leases(OnPostgres):
     @invariant()
     def rows_are_as_they_should_be(self) -> None:
         assert self.do(self._rows()) == {
-            id: (job.state, job.epoch, int(job.state in ("SUCCEEDED", "FAILED", "CANCELLED")))
-            for id, job in self.model.items()
+            key: (job.state, job.epoch, int(job.state in ("SUCCEEDED", "FAILED", "CANCELLED")))
+            for key, job in self.model.items()
         }
         assert all(job.endings <= 1 for job in self.model.values())
 
@@ -298,7 +298,7 @@ class Keys(OnPostgres):
             except (IdempotencyKeyBusy, IdempotencyKeyReused, IdempotentReplay) as error:
                 return _name(error)
 
-        return self.do(work())
+        return str(self.do(work()))
 
     async def _fail(self, call: CallContext) -> str:
         try:
@@ -326,7 +326,10 @@ class Keys(OnPostgres):
 
 
 def _name(error: Exception) -> str:
-    return f"replay of {error.reply.id}" if isinstance(error, IdempotentReplay) else type(error).__name__
+    if isinstance(error, IdempotentReplay):
+        assert isinstance(error.reply, Job)
+        return f"replay of {error.reply.id}"
+    return type(error).__name__
 
 
 @pytest.mark.slow

@@ -1,25 +1,36 @@
 """What keeps organizations apart in the database."""
 
+from uuid import UUID
+
 import pytest
 from shop.models import Article, Preference
 from shop.unit_of_work import ArticleNameTaken, ShopUnitOfWork
 from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, ProgrammingError
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from chassis.data.database import Database, RoleTooPowerful, check_etag, etag
+from chassis.data.database import Database, RoleTooPowerful, check_etag, engine_url, etag
 from chassis.data.repository import ForeignRow
 from chassis.data.unit_of_work import Acquire, NoOrganization
 from chassis.errors import EtagMismatch
 from chassis.ids import new_id
 from chassis.rpc.caller import Actor, CallContext, Caller, answering
+from chassis.testing.servers import SERVERS
 
 Shop = Acquire[ShopUnitOfWork]
 
 
-async def an_article(acquire: Shop, actor: Actor, **fields: object) -> Article:
-    organization_id = fields.pop("organization_id", None) or new_id()
-    async with acquire.as_organization(organization_id, actor) as work:
-        return work.articles.add(Article(id=work.new_id(), **{"name": "Lamp", **fields}))
+async def an_article(
+    acquire: Shop, actor: Actor, *, organization_id: UUID | None = None, name: str = "Lamp", price: int = 0
+) -> Article:
+    async with acquire.as_organization(organization_id or new_id(), actor) as work:
+        return work.articles.add(Article(id=work.new_id(), name=name, price=price))
+
+
+async def found(work: ShopUnitOfWork, id: UUID) -> Article:
+    article = await work.articles.get(id)
+    assert article is not None
+    return article
 
 
 class TestRowLevelSecurity:
@@ -49,9 +60,8 @@ class TestRowLevelSecurity:
         foreign = await an_article(acquire, actor)
 
         async with acquire.as_organization(new_id(), actor) as work:
-            result = await work.session.execute(update(Article).where(Article.id == foreign.id).values(name="mine"))
-
-        assert result.rowcount == 0
+            change = update(Article).where(Article.id == foreign.id).values(name="mine").returning(Article.id)
+            assert (await work.session.execute(change)).all() == []
 
     async def test_the_tenant_does_not_leak_through_the_pool(self, database: Database, acquire: Shop) -> None:
         for _ in range(12):
@@ -103,34 +113,13 @@ class TestRoles:
         await database.check_roles()
 
     async def test_a_superuser_is_refused(self, database: Database) -> None:
-        from chassis.settings import DatabaseSettings
-        from chassis.testing.servers import SERVERS
-
         address = SERVERS.postgres.address
-        powerful = Database(
-            DatabaseSettings(
-                host=address.host,
-                port=address.port,
-                name=database.settings.name,
-                app_password=address.password,
-                machinery_password=address.password,
-            ),
-            service="shop",
-        )
-        powerful.app = powerful.machinery = _superuser_engine(database)
-        with pytest.raises(RoleTooPowerful):
+        powerful = Database(database.settings, service="shop")
+        superuser = create_async_engine(engine_url(database.settings, address.user, address.password))
+        powerful.app = powerful.machinery = superuser
+        with pytest.raises(RoleTooPowerful, match="postgres"):
             await powerful.check_roles()
         await powerful.close()
-
-
-def _superuser_engine(database: Database):
-    from sqlalchemy.ext.asyncio import create_async_engine
-
-    from chassis.data.database import engine_url
-    from chassis.testing.servers import SERVERS
-
-    address = SERVERS.postgres.address
-    return create_async_engine(engine_url(database.settings, address.user, address.password))
 
 
 class TestRepository:
@@ -149,9 +138,7 @@ class TestRepository:
         article = await an_article(acquire, actor)
 
         async with acquire.as_organization(article.organization_id, actor) as work:
-            found = await work.articles.get(article.id)
-            assert found is not None
-            await work.articles.delete(found)
+            await work.articles.delete(await found(work, article.id))
         async with acquire.as_organization(article.organization_id, actor) as work:
             assert await work.articles.get(article.id) is None
 
@@ -159,7 +146,7 @@ class TestRepository:
 class TestUnitOfWork:
     async def test_rolls_back_on_an_error(self, acquire: Shop, actor: Actor) -> None:
         organization_id = new_id()
-        with pytest.raises(RuntimeError, match="on purpose"):
+        with pytest.raises(RuntimeError, match="on purpose"):  # noqa: PT012 – the block is the unit of work
             async with acquire.as_organization(organization_id, actor) as work:
                 work.articles.add(Article(id=new_id(), name="Ghost"))
                 await work.session.flush()
@@ -176,15 +163,15 @@ class TestUnitOfWork:
     async def test_refuses_to_overwrite_what_changed_meanwhile(self, acquire: Shop, actor: Actor) -> None:
         article = await an_article(acquire, actor)
         organization_id = article.organization_id
-        with pytest.raises(EtagMismatch):
+        with pytest.raises(EtagMismatch):  # noqa: PT012 – the block is the unit of work
             async with acquire.as_organization(organization_id, actor) as slow:
-                mine = await slow.articles.get(article.id)
+                mine = await found(slow, article.id)
                 async with acquire.as_organization(organization_id, actor) as fast:
-                    (await fast.articles.get(article.id)).price = 5
+                    (await found(fast, article.id)).price = 5
                 mine.price = 7
 
         async with acquire.as_organization(organization_id, actor) as work:
-            assert (await work.articles.get(article.id)).price == 5
+            assert (await found(work, article.id)).price == 5
 
     async def test_has_no_organization_in_the_machinery(self, acquire: Shop) -> None:
         async with acquire.machinery() as work:
@@ -209,7 +196,7 @@ class TestEtag:
         article = await an_article(acquire, actor)
         before = etag(article)
         async with acquire.as_organization(article.organization_id, actor) as work:
-            again = await work.articles.get(article.id)
+            again = await found(work, article.id)
             assert etag(again) == before
             check_etag(again, f'"{before}"')
             again.price = 3

@@ -12,10 +12,11 @@ from shop.unit_of_work import ShopUnitOfWork
 from chassis.data.database import Database
 from chassis.data.unit_of_work import Acquire
 from chassis.errors import DependencyUnavailable
-from chassis.ids import ORGANIZATION, job_id, new_id
+from chassis.ids import job_id, new_id
 from chassis.messaging.jobs import JobPolicy, RunningJob
 from chassis.rpc.caller import Actor, Caller
 from chassis.rpc.client import Peers
+from chassis.rpc.server import Context
 from chassis.service import Service
 from chassis.testing import (
     Authority,
@@ -26,6 +27,7 @@ from chassis.testing import (
     refused,
     serve_fake,
     start_service,
+    typed_organization,
 )
 from definable.auth.v1 import authentication_service_pb2 as auth
 from definable.auth.v1.authentication_service_pb2_grpc import AuthenticationServiceStub
@@ -73,58 +75,58 @@ def shop_acquire(shop: InProcessService) -> Acquire[ShopUnitOfWork]:
     return ShopUnitOfWork.factory(shop.database)
 
 
-async def enqueue(acquire: Acquire[ShopUnitOfWork], caller: Caller, **payload: object) -> str:
+async def enqueue(acquire: Acquire[ShopUnitOfWork], caller: Caller, **payload: bool) -> str:
     async with acquire.as_organization(caller.organization_id, Actor.of(caller)) as work:
         return job_id("shop").show(work.jobs.enqueue("wrap", payload, target="parcel"))
 
 
-async def state_of(shop: InProcessService, caller: Caller, id: str) -> JobState.ValueType:
-    return (await shop.stub(JobServiceStub, caller).GetJob(GetJobRequest(id=id))).state
+async def state_of(shop: InProcessService, caller: Caller, parcel: str) -> JobState.ValueType:
+    return (await shop.stub(JobServiceStub, caller).GetJob(GetJobRequest(id=parcel))).state
 
 
 class TestJobsOverGrpc:
     async def test_runs_to_its_end(
         self, shop: InProcessService, shop_acquire: Acquire[ShopUnitOfWork], owner: Caller
     ) -> None:
-        id = await enqueue(shop_acquire, owner)
+        parcel = await enqueue(shop_acquire, owner)
 
         finished = await shop.outbox.wait_for(JobFinished)
 
-        assert finished.job_id == id
-        job = await shop.stub(JobServiceStub, owner).GetJob(GetJobRequest(id=id))
+        assert finished.job_id == parcel
+        job = await shop.stub(JobServiceStub, owner).GetJob(GetJobRequest(id=parcel))
         assert (job.state, job.target, job.attempt) == (JobState.JOB_STATE_SUCCEEDED, "parcel", 1)
-        assert (await shop.outbox.last(JobQueued)).job_id == id
+        assert (await shop.outbox.last(JobQueued)).job_id == parcel
 
     async def test_is_cancelled_while_it_runs(
         self, shop: InProcessService, shop_acquire: Acquire[ShopUnitOfWork], owner: Caller
     ) -> None:
-        id = await enqueue(shop_acquire, owner, is_heavy=True)
-        await eventually(lambda: _is(shop, owner, id, JobState.JOB_STATE_RUNNING))
+        parcel = await enqueue(shop_acquire, owner, is_heavy=True)
+        await eventually(lambda: _is(shop, owner, parcel, JobState.JOB_STATE_RUNNING))
 
-        await shop.stub(JobServiceStub, owner).CancelJob(CancelJobRequest(id=id))
+        await shop.stub(JobServiceStub, owner).CancelJob(CancelJobRequest(id=parcel))
 
-        await eventually(lambda: _is(shop, owner, id, JobState.JOB_STATE_CANCELLED))
-        again = await shop.stub(JobServiceStub, owner).CancelJob(CancelJobRequest(id=id))
+        await eventually(lambda: _is(shop, owner, parcel, JobState.JOB_STATE_CANCELLED))
+        again = await shop.stub(JobServiceStub, owner).CancelJob(CancelJobRequest(id=parcel))
         assert again.state == JobState.JOB_STATE_CANCELLED
 
     async def test_cannot_be_cancelled_after_its_end(
         self, shop: InProcessService, shop_acquire: Acquire[ShopUnitOfWork], owner: Caller
     ) -> None:
-        id = await enqueue(shop_acquire, owner)
-        await eventually(lambda: _is(shop, owner, id, JobState.JOB_STATE_SUCCEEDED))
+        parcel = await enqueue(shop_acquire, owner)
+        await eventually(lambda: _is(shop, owner, parcel, JobState.JOB_STATE_SUCCEEDED))
 
         with refused("JOB_NOT_CANCELLABLE"):
-            await shop.stub(JobServiceStub, owner).CancelJob(CancelJobRequest(id=id))
+            await shop.stub(JobServiceStub, owner).CancelJob(CancelJobRequest(id=parcel))
 
     async def test_answers_each_caller_as_it_should(
         self, shop: InProcessService, shop_acquire: Acquire[ShopUnitOfWork], owner: Caller, authority: Authority
     ) -> None:
-        id = await enqueue(shop_acquire, owner)
+        parcel = await enqueue(shop_acquire, owner)
 
-        def cancel(caller: Caller | None):
-            return shop.stub(JobServiceStub, caller).GetJob(GetJobRequest(id=id))
+        async def get(caller: Caller | None) -> Job:
+            return await shop.stub(JobServiceStub, caller).GetJob(GetJobRequest(id=parcel))
 
-        assert await caller_matrix(cancel, authority, permitted=owner) == {
+        assert await caller_matrix(get, authority, permitted=owner) == {
             "nobody": "UNAUTHENTICATED",
             "stranger": "JOB_NOT_FOUND",
             "low": "PERMISSION_DENIED",
@@ -136,9 +138,10 @@ class TestJobsOverGrpc:
     ) -> None:
         foreign, unknown = await enqueue(shop_acquire, owner), job_id("shop").show(new_id())
         seen = []
-        for id in (foreign, unknown):
+        for parcel in (foreign, unknown):
             with refused("JOB_NOT_FOUND") as refusal:
-                await shop.stub(JobServiceStub, stranger).GetJob(GetJobRequest(id=id))
+                await shop.stub(JobServiceStub, stranger).GetJob(GetJobRequest(id=parcel))
+            assert refusal.error is not None
             seen.append((refusal.error.code, refusal.error.message, sorted(refusal.error.metadata)))
         assert seen[0] == seen[1]
 
@@ -174,7 +177,7 @@ class TestAuthority:
         member = authority.caller(Rank.MEMBER, grants=("kb.*",))
         peers = Peers(shop.settings)
         request = auth.MintServiceContextRequest(
-            organization_id=ORGANIZATION.show(member.organization_id), actor_subject=member.subject
+            organization_id=typed_organization(member), actor_subject=member.subject
         )
         reply = await peers.stub(AuthenticationServiceStub, "auth").MintServiceContext(request)
         await peers.close()
@@ -215,10 +218,10 @@ class TestRefused:
 class TestServeFake:
     async def test_stands_in_for_a_peer(self, shop: InProcessService, owner: Caller) -> None:
         class FakeJobs(JobServiceServicer):
-            async def GetJob(self, request, context):
+            async def GetJob(self, request: GetJobRequest, context: Context) -> Job:
                 return Job(id=request.id, kind="fake")
 
-            async def CancelJob(self, request, context):
+            async def CancelJob(self, request: CancelJobRequest, context: Context) -> Job:
                 raise NotImplementedError
 
         async with serve_fake(FakeJobs()) as address:
@@ -231,8 +234,8 @@ class TestServeFake:
             await peers.close()
 
 
-async def _is(shop: InProcessService, caller: Caller, id: str, state: JobState.ValueType) -> bool:
-    return await state_of(shop, caller, id) == state
+async def _is(shop: InProcessService, caller: Caller, parcel: str, state: JobState.ValueType) -> bool:
+    return await state_of(shop, caller, parcel) == state
 
 
 async def _was_noted(shop: InProcessService, caller: Caller) -> bool:
