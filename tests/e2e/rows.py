@@ -13,7 +13,7 @@ SCHEMA = {"type": "object", "properties": {"expression": {"type": "string"}}}
 
 @dataclass(frozen=True)
 class Row:
-    """A call. `{kind}` in `path` and `body(ids)` take ids of resources; `fresh` names a kind that the call uses up.
+    """A call. `{kind}` in `path` and `body(ids)` take ids of resources; `fresh` names a kind that the call uses up, `by` who may make it.
 
     `owned` resources belong to one person: a colleague with the same permissions does not find them.
     """
@@ -24,6 +24,7 @@ class Row:
     status: int = 200
     owned: bool = False
     fresh: str = ""
+    by: str = "owner"
 
     def names_ids(self) -> bool:
         """Tell whether the call names a resource, so that a stranger's attempt must look like an unknown id."""
@@ -75,7 +76,7 @@ ROWS: dict[str, Row] = {
     "GET /v1/organizations": Row("/v1/organizations"),
     "GET /v1/organization": Row("/v1/organization"),
     "PATCH /v1/organization": Row("/v1/organization", just({"display_name": "Renamed"})),
-    "POST /v1/organization:leave": Row("/v1/organization:leave", just({}), status=204, fresh="session"),
+    "POST /v1/organization:leave": Row("/v1/organization:leave", just({}), status=204, by="leaver"),
     "POST /v1/members": Row("/v1/members", just({"email": "colleague@example.org", "role": "viewer"}), status=201),
     "GET /v1/members": Row("/v1/members"),
     "GET /v1/members/{}": Row("/v1/members/{member}"),
@@ -138,7 +139,6 @@ ROWS: dict[str, Row] = {
             }
         ),
         status=201,
-        fresh="tool_name",
     ),
     "GET /v1/tools": Row("/v1/tools"),
     "GET /v1/tools/{}": Row("/v1/tools/{tool}"),

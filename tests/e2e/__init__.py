@@ -1,0 +1,1 @@
+"""Journeys through the gateway of a running fleet."""
