@@ -72,6 +72,10 @@ class Client:
         """Upload a file as multipart/form-data. Raises Refused."""
         return _answer(self._http.post(path, files={"file": (name, content, content_type)}))
 
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Make any request and return the reply, whatever its status; options are httpx's."""
+        return self._http.request(method, path, **options)
+
     def download(self, path: str) -> bytes:
         """Read bytes. Raises Refused."""
         reply = self._http.get(path)

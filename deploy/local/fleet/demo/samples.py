@@ -10,8 +10,9 @@ TEXT = """Night shifts at the Marrow Hill Observatory
 The night shift begins forty minutes after sunset and ends at nautical dawn. Two people are on duty at all times: the
 observer, who runs the programme of the night, and the warden, who answers for the building.
 
-Before the dome is opened the warden reads the anemometer. The dome stays closed when gusts exceed 62 kilometres per
-hour, and it is closed at once when they rise above that during the night. Nobody may open the slit alone.
+Before the dome is opened the warden reads the anemometer.
+The dome stays closed when the wind speed of gusts exceeds 62 kilometres per hour, and it is closed at once when it
+rises above that during the night. Nobody may open the slit alone.
 
 Coffee is free. The machine in the corridor is descaled on the first Monday of each month.
 """
@@ -89,11 +90,11 @@ def pdf(lines: list[str]) -> bytes:
     """Return a PDF of one page with these lines, which must be ASCII."""
     shown = "\n".join(f"({line.replace('(', '[').replace(')', ']')}) Tj T*" for line in lines)
     stream = f"BT /F1 11 Tf 56 780 Td 16 TL\n{shown}\nET".encode("ascii")
+    fonts = b"<< /F1 5 0 R >>"
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R "
-        b"/Resources << /Font << /F1 5 0 R >> >> >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources << /Font %s >> >>" % fonts,
         b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
     ]
