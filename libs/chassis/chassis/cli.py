@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from chassis import settings as fleet_settings
-from chassis.data import migrations
 from chassis.messaging.relay import replay
 from chassis.service import Service
 from chassis.settings import ServiceSettings
@@ -28,9 +27,9 @@ def main(name: str, kind: type[S], build: Callable[[S], Service], arguments: Seq
         case "serve":
             _run(_serve(settings, build))
         case "bootstrap":
-            _run(migrations.bootstrap(settings))
+            _run(_bootstrap(settings))
         case "migrate":
-            _run(migrations.run(settings, target=chosen.to))
+            _run(_migrate(settings, chosen.to))
         case "replay":
             _run(_replay(settings, build, chosen.subject))
         case "check":
@@ -60,6 +59,19 @@ def _run(work: Coroutine[Any, Any, R]) -> R:
     except ImportError:
         return asyncio.run(work)
     return uvloop.run(work)
+
+
+async def _bootstrap(settings: ServiceSettings) -> None:
+    # Alembic is imported where it is used: a process that serves does without.
+    from chassis.data import migrations
+
+    await migrations.bootstrap(settings)
+
+
+async def _migrate(settings: ServiceSettings, target: str) -> None:
+    from chassis.data import migrations
+
+    await migrations.run(settings, target=target)
 
 
 async def _serve(settings: S, build: Callable[[S], Service]) -> None:
