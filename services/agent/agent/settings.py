@@ -35,7 +35,7 @@ OPENAI_MODELS = [
 ANTHROPIC_MODELS = [
     _price("claude-sonnet-4-5", 200_000, 3_000, 15_000),
     _price("claude-haiku-4-5", 200_000, 1_000, 5_000),
-    _price("claude-opus-4-1", 200_000, 15_000, 75_000),
+    _price("claude-opus-4-5", 200_000, 5_000, 25_000),
 ]
 
 

@@ -150,11 +150,11 @@ class ClaimedRun:
         self.citations.append(citation)
         self.announce(journal.MESSAGE_CITATION, step, **citation)
 
-    def restart(self, step: Step) -> None:
-        """Begin a step again: what it said before is void."""
+    def restart(self, step: Step, *, reason: str) -> None:
+        """Begin a step again, and say why: what it said before is void."""
         if step.kind == MODEL and "text_start" in step.input:
             start = step.input["text_start"]
             self.text = self.text[:start]
             self.citations = [citation for citation in self.citations if citation["answer_start"] < start]
         step.attempt += 1
-        self.announce(journal.STEP_RESTARTED, step)
+        self.announce(journal.STEP_RESTARTED, step, reason=reason)

@@ -164,7 +164,7 @@ class RunLoop:
             return await self._take_up_decided(run, step, spending)
         if step.kind == TOOL and step.input["effect"] == AT_MOST_ONCE:
             return await self._wait(run, step, OUTCOME_UNKNOWN)
-        run.restart(step)
+        run.restart(step, reason="WORKER_LOST")
         await self._recorder.checkpoint(run, step)
         return await self._take(run, step, spending)
 
@@ -174,7 +174,7 @@ class RunLoop:
         step.state = RUNNING
         if step.decision == APPROVED:
             if step.question == OUTCOME_UNKNOWN:
-                run.restart(step)
+                run.restart(step, reason="REPETITION_APPROVED")
             calling.announce_call(run, step)
         await self._recorder.checkpoint(run, step)
         return await self._take(run, step, spending)
@@ -215,10 +215,11 @@ class RunLoop:
                 pause = _pause_after(error, failures)
                 if pause is None:
                     raise
-                log.info("step.failed", run_id=str(run.run_id), reason=error.reason, failures=failures)
+                reason = error.reason
+                log.info("step.failed", run_id=str(run.run_id), reason=reason, failures=failures)
             await run.pause(pause)
             if step is not None:
-                run.restart(step)
+                run.restart(step, reason=reason)
                 await self._recorder.checkpoint(run, step)
 
 

@@ -53,15 +53,17 @@ class ModelServer:
         self.paths.append(path)
         if method == "GET":
             listed = {"object": "list", "data": [{"id": name, "object": "model"} for name in self.models]}
-            return await self._write_json(writer, 200, json.dumps(listed))
+            await self._write_json(writer, 200, json.dumps(listed))
+            return
         length = next(
             int(line.split(":")[1]) for line in head.lower().split("\r\n") if line.startswith("content-length")
         )
         self.requests.append(json.loads(await reader.readexactly(length)))
         scripted = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if scripted.status != 200:
-            return await self._write_json(writer, scripted.status, scripted.frames[0])
-        await self._stream(writer, scripted)
+            await self._write_json(writer, scripted.status, scripted.frames[0])
+        else:
+            await self._stream(writer, scripted)
 
     async def _write_json(self, writer: asyncio.StreamWriter, status: int, body: str) -> None:
         head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"

@@ -118,12 +118,16 @@ class Fleet:
 async def fleet(**overrides: Any) -> AsyncIterator[Fleet]:
     """Start an agent service of its own with stand-ins for its peers."""
     kb, tools, org = FakeKb(), FakeTools(), FakeOrg()
-    async with serve_fake(kb, name="kb") as kb_at, serve_fake(tools, name="tool") as tool_at:
-        async with serve_fake(org, name="org") as org_at:
-            peers = {"kb": kb_at, "tool": tool_at, "org": org_at}
-            async with start_service("agent", AgentSettings, build, peers=peers, **overrides) as agent:
-                await agent.service.until_ready()
-                yield Fleet(agent, kb, tools, org)
+    async with (
+        serve_fake(kb, name="kb") as kb_at,
+        serve_fake(tools, name="tool") as tool_at,
+        serve_fake(org, name="org") as org_at,
+        start_service(
+            "agent", AgentSettings, build, peers={"kb": kb_at, "tool": tool_at, "org": org_at}, **overrides
+        ) as agent,
+    ):
+        await agent.service.until_ready()
+        yield Fleet(agent, kb, tools, org)
 
 
 @asynccontextmanager

@@ -2,11 +2,11 @@
 
 import asyncio
 import sys
+from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from agent.adapters.providers.anthropic import AnthropicProvider, messages_of
@@ -28,7 +28,8 @@ from agent.domain.provider import (
     UserTurn,
 )
 from chassis.rpc.caller import Caller
-from chassis.servers.ports import free_port
+from chassis.servers.ports import free_ports, is_listening
+from chassis.testing import eventually
 
 from .providers import ModelServer, Scripted, anthropic_events, model_server, openai_calls, openai_text, paid_model  # noqa: TID252
 from .running import text_of  # noqa: TID252
@@ -227,40 +228,32 @@ class TestRunOnAProvider:
 
 
 @asynccontextmanager
-async def mockllm(folder: Path) -> AsyncIterator[str]:
-    """Run the server that others wrote, which speaks both protocols."""
-    responses = folder / "responses.yml"
-    responses.write_text(
-        "responses:\n  'what colour is the sky?': 'The sky is blue.'\ndefaults:\n  unknown_response: '?'\n"
-    )
-    port = free_port()
-    command = ["-m", "mockllm.cli", "start", "--responses", str(responses), "--port", str(port), "--host", "127.0.0.1"]
-    process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=-3, stderr=-3)
+async def fakellm(folder: Path) -> AsyncIterator[str]:
+    """Run a server that others wrote and that speaks both protocols."""
+    rule = "rules: [{name: sky, when: {messages_contain: sky}, respond: {content: The sky is blue.}}]\n"
+    (folder / "fakellm.yaml").write_text(f"version: 1\ndefaults: {{fallback: deterministic_echo}}\n{rule}")
+    port = free_ports(1)[0]
+    command = [str(Path(sys.executable).with_name("fakellm")), "serve", "--port", str(port)]
+    process = await asyncio.create_subprocess_exec(*command, cwd=folder, stdout=DEVNULL, stderr=DEVNULL)
     try:
-        await _answers(f"http://127.0.0.1:{port}/")
+        await eventually(lambda: _listens(port), timeout=30)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()
         await process.wait()
 
 
-async def _answers(url: str) -> None:
-    async with httpx.AsyncClient() as client, asyncio.timeout(20):
-        while True:
-            try:
-                await client.get(url)
-            except httpx.TransportError:
-                await asyncio.sleep(0.1)
-            else:
-                return
+async def _listens(port: int) -> bool:
+    return is_listening(port)
 
 
 class TestAgainstAServerOfOthers:
-    async def test_understands_its_stream(self, tmp_path: Path) -> None:
-        request = ModelRequest(model="gpt-4", system="Hi.", turns=[UserTurn(text="What colour is the sky?")])
+    @pytest.mark.parametrize("provider", [openai, anthropic])
+    async def test_understands_its_stream(self, tmp_path: Path, provider: Callable[[str], ModelProvider]) -> None:
+        request = ModelRequest(model="any", system="Hi.", turns=[UserTurn(text="What colour is the sky?")])
 
-        async with mockllm(tmp_path) as url:
-            pieces = await pieces_of(openai(url), request)
+        async with fakellm(tmp_path) as url:
+            pieces = await pieces_of(provider(url), request)
 
         text = "".join(piece.text for piece in pieces if isinstance(piece, TextPiece))
         assert text == "The sky is blue."

@@ -126,7 +126,7 @@ class TestFailure:
         events = await agent.events(owner, run_id)
 
         restarted = [event.data for event in events if event.type == "step.restarted"]
-        assert restarted == [{"step": 1, "attempt": 2}]
+        assert restarted == [{"step": 1, "attempt": 2, "reason": "DEPENDENCY_UNAVAILABLE"}]
         assert [(step.step, step.attempt) for step in await agent.steps(owner, run_id)] == [(1, 2), (2, 1)]
         assert events[-1].type == "run.completed"
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from itertools import pairwise
 
 from agent.adapters.tail import NatsTail
 from chassis.rpc.caller import Caller
@@ -73,7 +74,7 @@ class TestReplicas:
                 if event.type == "message.delta":
                     arrivals.append(loop.time())
 
-        gaps = sorted(later - earlier for earlier, later in zip(arrivals, arrivals[1:], strict=False))
+        gaps = sorted(later - earlier for earlier, later in pairwise(arrivals))
         assert len(arrivals) > 20
         assert gaps[len(gaps) // 2] < 0.15
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.adapters.providers.openai import arguments_of, error_of_status
+from agent.adapters.providers.transport import transport_errors
+from agent.domain.definition import Parameters
 from agent.domain.errors import ProviderUnavailable
 from agent.domain.provider import (
     AssistantTurn,
@@ -57,7 +59,7 @@ class AnthropicProvider:
             async with opened, aclosing(_pieces(opened)) as pieces:
                 async for piece in pieces:
                     yield piece
-        except AnthropicError as error:
+        except (AnthropicError, *transport_errors()) as error:
             raise error_of_status(_status(error)) from error
 
 
@@ -68,21 +70,24 @@ def _status(error: Exception) -> int | None:
 
 
 def _body(request: ModelRequest) -> dict[str, Any]:
-    sampling = {"temperature": _temperature(request.parameters.temperature), "top_p": request.parameters.top_p}
     return {
         "model": request.model,
         "system": request.system,
         "messages": messages_of(request.turns),
         "max_tokens": request.parameters.output_tokens,
         "stream": True,
-        **{name: value for name, value in sampling.items() if value is not None},
+        # Newer models do not sample by parameters and the SDK has dropped them; the older ones still read them.
+        "extra_body": _sampling(request.parameters),
         **({"tools": [_tool(tool) for tool in request.tools]} if request.tools else {}),
     }
 
 
-def _temperature(temperature: float | None) -> float | None:
-    """Anthropic's scale ends at 1."""
-    return None if temperature is None else min(temperature, 1.0)
+def _sampling(parameters: Parameters) -> dict[str, float]:
+    """Return what was set; Anthropic's scale of temperatures ends at 1."""
+    temperature = None if parameters.temperature is None else min(parameters.temperature, 1.0)
+    return {
+        name: value for name, value in (("temperature", temperature), ("top_p", parameters.top_p)) if value is not None
+    }
 
 
 def _tool(tool: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from agent.adapters.providers.transport import transport_errors
 from agent.domain.errors import ProviderRateLimited, ProviderRefused, ProviderUnauthenticated, ProviderUnavailable
 from agent.domain.provider import (
     AssistantTurn,
@@ -66,7 +67,7 @@ class OpenAIProvider:
             async with opened, aclosing(_pieces(opened, request)) as pieces:
                 async for piece in pieces:
                     yield piece
-        except OpenAIError as error:
+        except (OpenAIError, *transport_errors()) as error:
             raise _as_fleet_error(error) from error
 
     async def list_models(self) -> list[str]:
