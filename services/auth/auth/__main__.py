@@ -7,13 +7,14 @@ from auth.domain.issuer import KeyPurpose
 from auth.main import build, build_key_ring
 from auth.settings import AuthSettings
 from chassis.cli import main
+from chassis.errors import FleetError
 from chassis.settings import load
 
 ROTATED = (KeyPurpose.ACCESS, KeyPurpose.CONTEXT)
 
 
 def rotate_keys(arguments: list[str]) -> None:
-    """Publish a new signing key of one set; exits with 2 when the arguments name none."""
+    """Publish a new signing key of one set; exits with 1 when that is refused, or the arguments name no set."""
     if len(arguments) != 1 or arguments[0] not in ROTATED:
         sys.exit("usage: python -m auth rotate-keys {access,context}")
     asyncio.run(_rotate(KeyPurpose(arguments[0])))
@@ -23,6 +24,8 @@ async def _rotate(purpose: KeyPurpose) -> None:
     database, _, keys = build_key_ring(load(AuthSettings))
     try:
         sys.stdout.write(f"{await keys.rotate(purpose)} signs in five minutes\n")
+    except FleetError as error:
+        sys.exit(f"{error.reason}: {error.message}")
     finally:
         await database.close()
 

@@ -77,6 +77,7 @@ class KeyRing:
 
         Raises RotationUnfinished while the last rotation goes on.
         """
+        await self.load()
         async with self._acquire.anonymous() as work:
             await work.issuer_keys.lock()
             live = [row for row in await work.issuer_keys.all_published(work.now()) if row.purpose == purpose]
