@@ -16,7 +16,7 @@ help: ## Show the verbs
 
 .venv/ready: requirements/bootstrap.txt requirements/dev.txt requirements/no-deps.txt $(PYPROJECTS)
 	@test -x $(RUN) || $(PYTHON) -m venv .venv
-	@test -x $(BIN)/uv || $(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	@test -x $(BIN)/uv || $(RUN) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
 	@$(BIN)/uv pip install --quiet --python $(RUN) --require-hashes -r requirements/dev.txt
 	@$(BIN)/uv pip install --quiet --python $(RUN) --require-hashes --no-deps -r requirements/no-deps.txt
 	@$(BIN)/uv pip install --quiet --python $(RUN) --no-deps --no-build-isolation $(PROJECTS:%=-e ./%)

@@ -14,6 +14,8 @@ from fleet.settings import SERVICES, Ports
 
 DATABASE = "definable"
 BUCKET = "definable"
+# Children are made by exec, which needs none of gRPC's care; with it, each one writes a page of warnings.
+QUIET_GRPC = {"GRPC_ENABLE_FORK_SUPPORT": "0"}
 
 
 class Environment:
@@ -30,7 +32,7 @@ class Environment:
 
         With `admin` it holds the database superuser as well, which only bootstrap needs.
         """
-        computed: dict[str, str] = {"PYTHONUNBUFFERED": "1"}
+        computed = {"PYTHONUNBUFFERED": "1", **QUIET_GRPC}
         for part in parts:
             computed |= self._gateway() if part == "gateway" else self._service(part)
             if admin:
