@@ -108,7 +108,7 @@ class RunRepository(Repository[Run]):
         statement = update(Run).where(Run.organization_id == self.organization_id, Run.id == run_id)
         await self.session.execute(statement.values(**values))
 
-    def _seen(self, viewer: Viewer) -> Select[tuple[Run]]:
+    def _seen(self, viewer: Viewer) -> Select[Run]:
         if viewer.sees_all:
             return self.query()
         return self.query().where(Run.owner_id == viewer.principal_id, Run.end_user == viewer.end_user)
@@ -258,7 +258,7 @@ class RunLeaseRepository(Repository[RunLease]):
             delete(RunLease).where(RunLease.organization_id == self.organization_id, RunLease.run_id == run_id)
         )
 
-    def _of(self, run_id: UUID) -> Select[tuple[RunLease]]:
+    def _of(self, run_id: UUID) -> Select[RunLease]:
         return self.query().where(RunLease.run_id == run_id)
 
     async def _set(self, run_id: UUID, **values: Any) -> None:

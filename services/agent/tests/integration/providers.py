@@ -123,7 +123,14 @@ def _chunk(delta: dict[str, Any] | None, *, finish: str | None = None, usage: di
 def anthropic_events(*blocks: dict[str, Any], stop_reason: str = "end_turn") -> Iterator[str]:
     """Stream content blocks as Anthropic does, text by the word and inputs in pieces."""
     usage = {"input_tokens": 9, "output_tokens": 1, "cache_read_input_tokens": 2, "cache_creation_input_tokens": 0}
-    message = {"id": "m1", "type": "message", "role": "assistant", "model": "test", "content": [], "stop_reason": None}
+    message: dict[str, Any] = {
+        "id": "m1",
+        "type": "message",
+        "role": "assistant",
+        "model": "test",
+        "content": [],
+        "stop_reason": None,
+    }
     yield _event("message_start", message={**message, "stop_sequence": None, "usage": usage})
     for index, block in enumerate(blocks):
         yield from _block(index, block)

@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.json_format import MessageToDict
 
@@ -18,9 +18,12 @@ from definable.agent.v1 import agent_service_pb2 as agent_pb
 from definable.agent.v1 import definition_pb2 as definition_pb
 from definable.agent.v1 import run_service_pb2 as pb
 from definable.agent.v1.agent_service_pb2_grpc import AgentServiceStub
+from definable.agent.v1.events_pb2 import RunEnded, RunUsageRecorded
 from definable.agent.v1.run_service_pb2_grpc import RunServiceStub
 
 from .fakes import FakeKb, FakeOrg, FakeTools  # noqa: TID252
+
+E = TypeVar("E", RunEnded, RunUsageRecorded)
 
 TERMINAL = ("run.completed", "run.failed", "run.cancelled")
 QUICK_LEASES = {"lease_seconds": 1.0, "heartbeat_seconds": 0.3}
@@ -98,6 +101,11 @@ class Fleet:
         run: pb.Run = await self.runs(caller).GetRun(pb.GetRunRequest(id=run_id))
         return run
 
+    async def announced(self, kind: type[E], run_id: str) -> list[E]:
+        """Return what others were told of a run."""
+        recorded = [record.message for record in await self.agent.outbox.all(kind)]
+        return [message for message in recorded if isinstance(message, kind) and message.run_id == run_id]
+
     async def cancel(self, caller: Caller, run_id: str) -> pb.Run:
         run: pb.Run = await self.runs(caller).CancelRun(pb.CancelRunRequest(id=run_id))
         return run
@@ -117,7 +125,8 @@ class Fleet:
 @asynccontextmanager
 async def fleet(**overrides: Any) -> AsyncIterator[Fleet]:
     """Start an agent service of its own with stand-ins for its peers."""
-    kb, tools, org = FakeKb(), FakeTools(), FakeOrg()
+    kb = FakeKb()  # type: ignore[abstract]  # has what a run asks for
+    tools, org = FakeTools(), FakeOrg()
     async with (
         serve_fake(kb, name="kb") as kb_at,
         serve_fake(tools, name="tool") as tool_at,
@@ -133,8 +142,13 @@ async def fleet(**overrides: Any) -> AsyncIterator[Fleet]:
 @asynccontextmanager
 async def replica(of: Fleet, **overrides: Any) -> AsyncIterator[Fleet]:
     """Start another process of the same agent service, as far as one process can tell."""
-    settings = of.agent.settings
-    given = {"database": settings.database, "worker": settings.worker, "nats": settings.nats, **overrides}
+    settings: AgentSettings = of.agent.settings
+    given: dict[str, Any] = {
+        "database": settings.database,
+        "worker": settings.worker,
+        "nats": settings.nats,
+        **overrides,
+    }
     async with start_service("agent", AgentSettings, build, peers=settings.peers, **given) as agent:
         await agent.service.until_ready()
         yield Fleet(agent, of.kb, of.tools, of.org)

@@ -165,7 +165,7 @@ class TestEveryProvider:
     ) -> None:
         server.answers.append(Scripted(spoken(name, "word " * 200).frames, pause_seconds=0.02))
 
-        async with aclosing(provider(server.url).stream(a_request())) as stream:  # type: ignore[type-var]
+        async with aclosing(provider(server.url).stream(a_request())) as stream:
             await anext(stream)
 
         await asyncio.wait_for(server.closed_early.wait(), 1)
@@ -183,7 +183,7 @@ class TestOpenAIProvider:
 
 class TestAnthropicProvider:
     def test_writes_messages_that_alternate_and_are_not_empty(self) -> None:
-        turns = [UserTurn(text="a"), AssistantTurn(text=" "), UserTurn(text="b"), UserTurn(text="c")]
+        turns: list[Turn] = [UserTurn(text="a"), AssistantTurn(text=" "), UserTurn(text="b"), UserTurn(text="c")]
 
         messages = messages_of(turns)
 

@@ -219,13 +219,11 @@ class TestStartRun:
         await agent.conversation(owner).StartRun(request)
         await agent.events(owner, request.run_id)
 
-        ended = [record.message for record in await agent.agent.outbox.all(RunEnded)]
-        ours = [message for message in ended if message.run_id == request.run_id]
-        assert [(message.message_id, message.state) for message in ours] == [(request.message_id, "completed")]
-        used = [record.message for record in await agent.agent.outbox.all(RunUsageRecorded)]
-        ours = [message for message in used if message.run_id == request.run_id]
-        assert [(message.principal_id, message.key_id, message.steps) for message in ours] == [(owner.subject, "", 1)]
-        assert ours[0].output_tokens > 0
+        ended = await agent.announced(RunEnded, request.run_id)
+        used = await agent.announced(RunUsageRecorded, request.run_id)
+        assert [(message.message_id, message.state) for message in ended] == [(request.message_id, "completed")]
+        assert [(message.principal_id, message.key_id, message.steps) for message in used] == [(owner.subject, "", 1)]
+        assert used[0].output_tokens > 0
 
 
 class TestGetRunOutput:

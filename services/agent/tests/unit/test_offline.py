@@ -52,13 +52,13 @@ class TestOfflineProvider:
     async def test_follows_a_script_turn_by_turn(self) -> None:
         first = await answer(SCRIPT)
         call = ToolRequest(name="calculator", arguments={"expression": "2+2"})
-        turns = [AssistantTurn(text=""), ToolTurn(call_id="call_1_1", name="calculator", text="4")]
+        turns: list[Turn] = [AssistantTurn(text=""), ToolTurn(call_id="call_1_1", name="calculator", text="4")]
 
         assert (first[0], said(first)) == (call, "")
         assert said(await answer(SCRIPT, turns=turns)) == "It is four."
 
     async def test_tells_what_tools_returned_when_the_script_has_ended(self) -> None:
-        turns = [AssistantTurn(text=""), ToolTurn(call_id="call_1_1", name="calculator", text="4")]
+        turns: list[Turn] = [AssistantTurn(text=""), ToolTurn(call_id="call_1_1", name="calculator", text="4")]
 
         assert "calculator returned: 4" in said(await answer('/tool calculator {"expression": "2+2"}', turns=turns))
 

@@ -1,6 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
+from agent.adapters.providers.offline import OfflineProvider
 from agent.adapters.providers.registry import ProviderRegistry, catalogue
 from agent.domain.errors import ModelNotFound
 from agent.settings import AgentSettings
@@ -72,4 +73,4 @@ class TestProviderRegistry:
     def test_always_serves_the_offline_model(self) -> None:
         settings = AgentSettings()
 
-        assert ProviderRegistry(settings).of(catalogue(settings).default)
+        assert isinstance(ProviderRegistry(settings).of(catalogue(settings).default), OfflineProvider)

@@ -54,12 +54,13 @@ class AnthropicProvider:
         from anthropic import AnthropicError
 
         entering_network("anthropic")
+        failures: tuple[type[Exception], ...] = (AnthropicError, *transport_errors())
         try:
             opened = await self._client().messages.create(**_body(request))
             async with opened, aclosing(_pieces(opened)) as pieces:
                 async for piece in pieces:
                     yield piece
-        except (AnthropicError, *transport_errors()) as error:
+        except failures as error:
             raise error_of_status(_status(error)) from error
 
 

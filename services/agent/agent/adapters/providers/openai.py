@@ -62,12 +62,13 @@ class OpenAIProvider:
         from openai import OpenAIError
 
         entering_network("openai")
+        failures: tuple[type[Exception], ...] = (OpenAIError, *transport_errors())
         try:
             opened = await self._client().chat.completions.create(**self._body(request))
             async with opened, aclosing(_pieces(opened, request)) as pieces:
                 async for piece in pieces:
                     yield piece
-        except (OpenAIError, *transport_errors()) as error:
+        except failures as error:
             raise _as_fleet_error(error) from error
 
     async def list_models(self) -> list[str]:
