@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from google.api import annotations_pb2
+from google.api import annotations_pb2  # type: ignore[import-untyped]  # Google ships no types for it
 from google.protobuf import descriptor_pb2
 
 from chassis.rpc.descriptors import packaged

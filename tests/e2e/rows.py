@@ -13,7 +13,8 @@ SCHEMA = {"type": "object", "properties": {"expression": {"type": "string"}}}
 
 @dataclass(frozen=True)
 class Row:
-    """A call. `{kind}` in `path` and `body(ids)` take ids of resources; `fresh` names a kind that the call uses up, `by` who may make it.
+    """A call. `{kind}` in `path` and `body(ids)` take ids of resources; `fresh` names a kind that the call uses up,
+    `by` who may make it.
 
     `owned` resources belong to one person: a colleague with the same permissions does not find them.
     """

@@ -13,7 +13,7 @@ from unittest import mock
 
 import httpx
 import pytest
-from google.api import annotations_pb2
+from google.api import annotations_pb2  # type: ignore[import-untyped]  # Google ships no types for it
 
 from auth.main import build
 from auth.settings import AuthSettings
