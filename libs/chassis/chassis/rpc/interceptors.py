@@ -9,9 +9,10 @@ import asyncio
 import hashlib
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
 import grpc
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 else:
     Context = grpc.aio.ServicerContext
     Handler = grpc.RpcMethodHandler
+
+_Metadata = Mapping[str, Any]  # Any: gRPC's values are text, or bytes under keys with -bin
 
 log = telemetry.get_logger(__name__)
 
@@ -151,6 +154,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._replies = replies
         self._wrapped: dict[str, Handler] = {}
         self._streams: set[_Stream] = set()
+        self._in_flight = telemetry.rpc_in_flight.labels(service)
+        # Looking a time series up costs as much as all the rest of measuring.
+        self._seconds = cache(lambda method, code: telemetry.rpc_seconds.labels(service, method, code))
         if revocations is not None:
             revocations.subscribe(self._end_revoked)
 
@@ -186,51 +192,52 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     # --- the four kinds of RPC ---
 
     async def _answer_unary(self, method: _Method, behavior: Any, raw: bytes, context: Context) -> Message:
-        async with self._edge(method, context) as call:
-            await self._admit(method, call, context)
+        async with self._edge(method, context) as (call, metadata):
+            await self._admit(method, call, metadata)
             request = method.request(raw)
-            return await self._once(method, call, context, request, lambda: behavior(request, context))
+            return await self._once(method, call, metadata, context, request, lambda: behavior(request, context))
         raise AssertionError("unreachable: the edge aborts the call")
 
     async def _answer_upload(
         self, method: _Method, behavior: Any, raw: AsyncIterator[bytes], context: Context
     ) -> Message:
-        async with self._edge(method, context) as call:
-            await self._admit(method, call, context)
+        async with self._edge(method, context) as (call, metadata):
+            await self._admit(method, call, metadata)
             first = await anext(raw, None)
             if first is None:
                 raise ValidationFailed([Violation("", "at least one message is required", "stream.min_items")])
             request = method.request(first)
             requests = _parsed(method, request, raw)
-            return await self._once(method, call, context, request, lambda: behavior(requests, context))
+            return await self._once(method, call, metadata, context, request, lambda: behavior(requests, context))
         raise AssertionError("unreachable: the edge aborts the call")
 
     async def _answer_stream(self, method: _Method, behavior: Any, raw: bytes, context: Context) -> None:
-        async with self._edge(method, context) as call:
-            await self._admit(method, call, context)
+        async with self._edge(method, context) as (call, metadata):
+            await self._admit(method, call, metadata)
             request = method.request(raw)
             with self._endable(call.caller) as stream:
                 await stream.send(behavior(request, context), context)
 
     async def _answer_both(self, method: _Method, behavior: Any, raw: AsyncIterator[bytes], context: Context) -> None:
-        async with self._edge(method, context) as call:
-            await self._admit(method, call, context)
+        async with self._edge(method, context) as (call, metadata):
+            await self._admit(method, call, metadata)
             with self._endable(call.caller) as stream:
                 await stream.send(behavior(_parsed(method, None, raw), context), context)
 
     # --- errors ---
 
     @asynccontextmanager
-    async def _edge(self, method: _Method, context: Context) -> AsyncIterator[CallContext]:
+    async def _edge(self, method: _Method, context: Context) -> AsyncIterator[tuple[CallContext, _Metadata]]:
         """Make the call current, and turn whatever is raised into a status."""
-        call = _call_of(method.name, context)
+        metadata = _metadata(context)
+        call = _call_of(method.name, metadata, context)
         code, started = "OK", time.perf_counter()
         name_token = telemetry.current_service.set(self._service)
-        telemetry.rpc_in_flight.labels(self._service).inc()
+        self._in_flight.inc()
         try:
             with answering(call), telemetry.span(method.name, kind=SpanKind.SERVER, parent=call.traceparent):
                 try:
-                    yield call
+                    yield call, metadata
                 except FleetError as error:
                     code = error.code.value
                     await _abort(context, error)
@@ -249,17 +256,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     await _abort(context, UnexpectedFailure())
         finally:
             telemetry.current_service.reset(name_token)
-            telemetry.rpc_in_flight.labels(self._service).dec()
-            telemetry.rpc_seconds.labels(self._service, method.name, code).observe(time.perf_counter() - started)
+            self._in_flight.dec()
+            self._seconds(method.name, code).observe(time.perf_counter() - started)
 
     # --- caller and access ---
 
-    async def _admit(self, method: _Method, call: CallContext, context: Context) -> None:
+    async def _admit(self, method: _Method, call: CallContext, metadata: _Metadata) -> None:
         """Find out who calls, and refuse who may not. Raises an Unauthenticated or PermissionDenied."""
         if method.access.public:
             return
         try:
-            call.caller = await self._authenticate(_bearer(context))
+            call.caller = await self._authenticate(_bearer(metadata))
             _check_access(method.access, call.caller)
         except FleetError as error:
             self._refusals.count(call, permission=method.access.permission, error=error)
@@ -300,12 +307,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self,
         method: _Method,
         call: CallContext,
+        metadata: _Metadata,
         context: Context,
         request: Message,
         answer: Callable[[], Awaitable[Message]],
     ) -> Message:
         """Answer, under the key of the call if it has one: a repeat gets the reply of the first time."""
-        call.idempotency = _idempotency(method, request, context)
+        call.idempotency = _idempotency(method, request, metadata)
         if call.idempotency is None or self._replies is None:
             return await answer()
         try:
@@ -343,8 +351,7 @@ async def _abort(context: Context, error: FleetError) -> NoReturn:
     await context.abort(status.grpc_code(error.code), answer.message, status.trailing_metadata(answer))
 
 
-def _call_of(method: str, context: Context) -> CallContext:
-    metadata = _metadata(context)
+def _call_of(method: str, metadata: _Metadata, context: Context) -> CallContext:
     remaining = cast("float | None", context.time_remaining())  # None without a deadline, whatever its types say
     return CallContext(
         request_id=_text(metadata, "x-request-id")[:LONGEST_REQUEST_ID] or f"req_{ids.new_id().hex}",
@@ -356,17 +363,17 @@ def _call_of(method: str, context: Context) -> CallContext:
     )
 
 
-def _metadata(context: Context) -> dict[str, Any]:  # Any: gRPC's values are text, or bytes under keys with -bin
+def _metadata(context: Context) -> _Metadata:
     return dict(cast("Iterable[tuple[str, Any]] | None", context.invocation_metadata()) or ())
 
 
-def _text(metadata: dict[str, Any], key: str) -> str:  # Any: as above
+def _text(metadata: _Metadata, key: str) -> str:
     value: object = metadata.get(key, "")
     return value if isinstance(value, str) else ""
 
 
-def _bearer(context: Context) -> str:
-    value = _text(_metadata(context), "authorization")
+def _bearer(metadata: _Metadata) -> str:
+    value = _text(metadata, "authorization")
     if value[:7].lower() != "bearer ":
         raise CredentialMissing()
     return value[7:]
@@ -380,8 +387,8 @@ def _check_access(access: Access, caller: Caller) -> None:
         raise PermissionMissing(permission=access.permission)
 
 
-def _idempotency(method: _Method, request: Message, context: Context) -> Idempotency | None:
-    key = _text(_metadata(context), "idempotency-key")
+def _idempotency(method: _Method, request: Message, metadata: _Metadata) -> Idempotency | None:
+    key = _text(metadata, "idempotency-key")
     if not key or not method.takes_key:
         return None
     if len(key) > LONGEST_KEY or not key.isprintable():

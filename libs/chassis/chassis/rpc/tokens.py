@@ -5,9 +5,6 @@ refused. A context token ("typ": "fleet+jwt") is made by auth alone and lives 60
 claims after RFC 7523) is made by a process for auth, lives 30 seconds and is accepted once.
 """
 
-import base64
-import binascii
-import json
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -17,12 +14,13 @@ from hashlib import sha256
 from typing import Protocol
 from uuid import UUID
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from chassis import ids
 from chassis.errors import CredentialMissing, FleetError, TokenExpired
+from chassis.rpc import jws
 from chassis.rpc.caller import Caller, CallerKind
+from chassis.rpc.jws import token_type as token_type  # asked together with what else is known of tokens
 from chassis.rpc.revocations import Revocations
 
 ISSUER = "definable"
@@ -33,8 +31,6 @@ CONTEXT_LIFETIME = timedelta(seconds=60)
 ASSERTION_LIFETIME = timedelta(seconds=30)
 SKEW = timedelta(seconds=5)
 """How far the clocks of two machines may be apart."""
-_LONGEST_TOKEN = 8192
-_ALGORITHM = "EdDSA"
 
 Clock = Callable[[], datetime]
 
@@ -100,8 +96,8 @@ class ContextTokens:
             "exp": expires.timestamp(),
             "jti": secrets.token_urlsafe(9),
         }
-        header = {"alg": _ALGORITHM, "typ": CONTEXT_TOKEN, "kid": signing_key.kid}
-        return MintedToken(_sign(header, payload, signing_key.private_key), expires)
+        header = {"alg": jws.ALGORITHM, "typ": CONTEXT_TOKEN, "kid": signing_key.kid}
+        return MintedToken(jws.sign(header, payload, signing_key.private_key), expires)
 
 
 def _claims_on_the_wire(claims: Claims) -> dict[str, object]:
@@ -180,7 +176,7 @@ class ContextTokenVerifier:
         return caller
 
     async def _verify(self, token: str) -> Caller:
-        header = _header(token, CONTEXT_TOKEN)
+        header = jws.header(token, CONTEXT_TOKEN)
         kid = header.get("kid")
         if not isinstance(kid, str):
             raise CredentialMissing()
@@ -190,7 +186,7 @@ class ContextTokenVerifier:
             key = self._keys.find(kid)
         if key is None:
             raise CredentialMissing()
-        caller = _caller(_payload(token, key), token)
+        caller = _caller(jws.payload(token, key), token)
         self._check_times(caller)
         if self.revocations.cover(caller):
             raise CredentialMissing()
@@ -257,7 +253,7 @@ class ProcessAssertion:
             "exp": (issued + ASSERTION_LIFETIME).timestamp(),
             "jti": secrets.token_urlsafe(12),
         }
-        return _sign({"alg": _ALGORITHM, "typ": ASSERTION}, payload, private_key)
+        return jws.sign({"alg": jws.ALGORITHM, "typ": ASSERTION}, payload, private_key)
 
     @staticmethod
     def verify(
@@ -267,9 +263,9 @@ class ProcessAssertion:
 
         Raises CredentialMissing, TokenExpired. That it is used once only is the business of AssertionVerifier.
         """
-        _header(assertion, ASSERTION)
-        name = _claimed_subject(assertion)
-        payload = next((found for key in trusted(name) if (found := _verified_payload(assertion, key))), None)
+        jws.header(assertion, ASSERTION)
+        name = jws.claimed_subject(assertion)
+        payload = next((found for key in trusted(name) if (found := jws.verified_payload(assertion, key))), None)
         if payload is None or payload.get("aud") != AUTH or payload.get("iss") != name:
             raise CredentialMissing()
         try:
@@ -314,84 +310,9 @@ class AssertionVerifier:
             self._seen.popitem(last=False)
 
 
-def token_type(token: str) -> str:
-    """Return the "typ" of a token's header, unverified; empty when it is no token."""
-    try:
-        return str(_decode_part(token.partition(".")[0]).get("typ", ""))
-    except CredentialMissing:
-        return ""
-
-
 def thumbprint(key: Ed25519PublicKey) -> str:
     """Return a name for a key that follows from the key: the first 16 hexadecimal digits of its SHA-256."""
     return sha256(key.public_bytes_raw()).hexdigest()[:16]
-
-
-def _sign(header: Mapping[str, object], payload: Mapping[str, object], key: Ed25519PrivateKey) -> str:
-    signed = f"{_encode_part(header)}.{_encode_part(payload)}"
-    return f"{signed}.{_encode_bytes(key.sign(signed.encode()))}"
-
-
-def _header(token: str, kind: str) -> Mapping[str, object]:
-    if len(token) > _LONGEST_TOKEN or token.count(".") != 2 or not token.isascii():
-        raise CredentialMissing()
-    header = _decode_part(token.partition(".")[0])
-    # A header with anything that would have to be understood ("crit") is refused by not being understood.
-    if header.get("alg") != _ALGORITHM or header.get("typ") != kind or "crit" in header:
-        raise CredentialMissing()
-    return header
-
-
-def _payload(token: str, key: Ed25519PublicKey) -> Mapping[str, object]:
-    payload = _verified_payload(token, key)
-    if payload is None:
-        raise CredentialMissing()
-    return payload
-
-
-def _verified_payload(token: str, key: Ed25519PublicKey) -> Mapping[str, object] | None:
-    signed, _, signature = token.rpartition(".")
-    try:
-        key.verify(_decode_bytes(signature), signed.encode())
-    except InvalidSignature:
-        return None
-    return _decode_part(signed.partition(".")[2])
-
-
-def _claimed_subject(token: str) -> str:
-    subject = _decode_part(token.split(".")[1]).get("sub")
-    if not isinstance(subject, str):
-        raise CredentialMissing()
-    return subject
-
-
-def _encode_part(part: Mapping[str, object]) -> str:
-    return _encode_bytes(json.dumps(part, separators=(",", ":")).encode())
-
-
-def _decode_part(text: str) -> Mapping[str, object]:
-    try:
-        part = json.loads(_decode_bytes(text))
-    except (ValueError, RecursionError) as error:
-        raise CredentialMissing() from error
-    if not isinstance(part, dict):
-        raise CredentialMissing()
-    return part
-
-
-def _encode_bytes(value: bytes) -> str:
-    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
-
-
-def _decode_bytes(text: str) -> bytes:
-    try:
-        value = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise CredentialMissing() from error
-    # Spare bits of the last character would give one token several spellings.
-    if _encode_bytes(value) != text:
-        raise CredentialMissing()
-    return value
 
 
 def _text(value: object) -> str:
