@@ -8,9 +8,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-
-import httpx
 
 from chassis.servers import TrackedProcess
 from chassis.servers.ports import HOST, is_listening
@@ -143,11 +142,15 @@ class Fleet:
 
     def readiness(self) -> tuple[bool, str]:
         """Return whether the gateway and everything behind it is ready, and what the gateway says about it."""
+        connection = HTTPConnection(HOST, self.ports.gateway, timeout=5)
         try:
-            reply = httpx.get(f"{self.url}/readyz", timeout=5)
-        except httpx.TransportError as error:
-            return False, f"{self.url}/readyz: {error}"
-        return reply.status_code == 200, reply.text
+            connection.request("GET", "/readyz")
+            reply = connection.getresponse()
+            return reply.status == 200, str(reply.read(), "utf-8")
+        except (OSError, HTTPException) as error:
+            return False, f"{self.url}/readyz: {error!r}"
+        finally:
+            connection.close()
 
     def _process_names(self) -> Sequence[str]:
         return PARTS if self.processes else (TOGETHER,)
@@ -184,10 +187,13 @@ class Fleet:
         if process.is_running():
             return
         process.file.parent.mkdir(parents=True, exist_ok=True)
+        log = self.log_file(name)
+        if log.exists():
+            log.replace(log.with_suffix(".log.1"))  # the run before, one of them
         parts = PARTS if name == TOGETHER else (name,)
         module = "fleet.serving" if name == TOGETHER else name
         command = [sys.executable, "-m", module, *([] if name == TOGETHER else ["serve"])]
-        process.launch(command, folder=self.data, environment=self.environment(*parts), log=self.log_file(name))
+        process.launch(command, folder=self.data, environment=self.environment(*parts), log=log)
 
     def _end(self, names: Sequence[str], number: signal.Signals) -> None:
         with ThreadPoolExecutor(len(PARTS) + 1) as pool:
@@ -202,7 +208,7 @@ class Fleet:
         while not self.is_ready():
             for name in self._process_names():
                 self._check_alive(name, deadline)
-            time.sleep(0.1)
+            time.sleep(0.2)
 
     def _check_alive(self, name: str, deadline: float) -> None:
         if not self.process(name).is_running():

@@ -157,7 +157,7 @@ class EmbeddedServer(ABC):
                 raise ServerFailed(f"{self.name} ended while it started:\n{self._log_tail()}")
             if time.monotonic() > deadline:
                 raise ServerFailed(f"{self.name} did not answer in time:\n{self._log_tail()}")
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def _log_tail(self) -> str:
         return self.log_file.read_text(errors="replace")[-2000:] if self.log_file.exists() else ""
