@@ -67,9 +67,12 @@ SERVERS = SessionServers()
 """Those of this process."""
 
 
-def database_settings(name: str | None = None) -> DatabaseSettings:
-    """Return settings for a database of the session's Postgres, a fresh one unless named; `bootstrap` makes it."""
-    address = SERVERS.postgres.address
+def database_settings(name: str | None = None, *, server: EmbeddedPostgres | None = None) -> DatabaseSettings:
+    """Return settings for a database, a fresh one unless named; `bootstrap` makes it.
+
+    It is on the session's Postgres. A test that kills its server brings one of its own.
+    """
+    address = (server or SERVERS.postgres).address
     return DatabaseSettings(
         host=address.host,
         port=address.port,

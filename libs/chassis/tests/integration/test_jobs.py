@@ -88,7 +88,7 @@ async def enqueue(acquire: Shop, actor: Actor = NOBODY, *, job_id: UUID | None =
 
 async def row_of(acquire: Shop, job_id: UUID) -> Any:
     async with acquire.machinery() as work:
-        return (await work.session.execute(text("SELECT * FROM jobs WHERE id = :id"), {"id": id})).one()
+        return (await work.session.execute(text("SELECT * FROM jobs WHERE id = :id"), {"id": job_id})).one()
 
 
 async def is_in(acquire: Shop, job_id: UUID, state: str) -> bool:

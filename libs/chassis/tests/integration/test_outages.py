@@ -1,12 +1,19 @@
 """Postgres goes away and comes back."""
 
 import asyncio
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import ClassVar
 
+import pytest
 from shop.models import Article
+from shop.settings import ShopSettings
 from shop.unit_of_work import ShopUnitOfWork
 from sqlalchemy import text
 
+from chassis.data import migrations
 from chassis.data.database import Database
 from chassis.data.unit_of_work import Acquire
 from chassis.ids import new_id
@@ -14,8 +21,9 @@ from chassis.messaging.broker import Broker
 from chassis.messaging.jobs import JobPolicy, JobWorkers, RunningJob
 from chassis.messaging.relay import Relay
 from chassis.rpc.caller import Actor
+from chassis.servers import EmbeddedPostgres
 from chassis.testing.refusals import refused
-from chassis.testing.servers import SERVERS
+from chassis.testing.servers import database_settings
 from chassis.testing.waiting import eventually
 
 Shop = Acquire[ShopUnitOfWork]
@@ -43,22 +51,35 @@ async def succeeds(acquire: Shop) -> bool:
     return False
 
 
-async def test_everything_goes_on_after_postgres_was_away(fresh_database: Database, broker: Broker) -> None:
-    acquire = ShopUnitOfWork.factory(fresh_database)
+@pytest.fixture
+def mortal_postgres() -> Iterator[EmbeddedPostgres]:
+    folder = Path(tempfile.mkdtemp(prefix="definable-mortal-"))
+    server = EmbeddedPostgres(folder, durable=False).start()
+    yield server
+    server.kill()
+    shutil.rmtree(folder)
+
+
+async def test_everything_goes_on_after_postgres_was_away(mortal_postgres: EmbeddedPostgres, broker: Broker) -> None:
+    settings = ShopSettings(database=database_settings(server=mortal_postgres))
+    await migrations.bootstrap(settings)
+    await migrations.run(settings)
+    database = Database(settings.database, service="shop")
+    acquire = ShopUnitOfWork.factory(database)
     stop = asyncio.Event()
-    loops: list[Relay | JobWorkers] = [Relay(fresh_database, broker), JobWorkers(fresh_database, broker, [Quick()])]
+    loops: list[Relay | JobWorkers] = [Relay(database, broker), JobWorkers(database, broker, [Quick()])]
     tasks = [asyncio.create_task(loop.run(stop)) for loop in loops]
     try:
         await add(acquire)
-        SERVERS.postgres.kill()
+        mortal_postgres.kill()
         try:
             for _ in range(3):
                 with refused("DEPENDENCY_UNAVAILABLE"):
                     await add(acquire)
                 with refused("DEPENDENCY_UNAVAILABLE"):
-                    await fresh_database.ping()
+                    await database.ping()
         finally:
-            SERVERS.postgres.start()
+            mortal_postgres.start()
         await eventually(lambda: succeeds(acquire), timeout=10)
         async with acquire.as_organization(new_id(), Actor("", "")) as work:
             job_id = work.jobs.enqueue("quick", {})
@@ -68,6 +89,7 @@ async def test_everything_goes_on_after_postgres_was_away(fresh_database: Databa
     finally:
         stop.set()
         await asyncio.wait_for(asyncio.gather(*tasks), 10)
+        await database.close()
 
 
 async def _is_done(acquire: Shop, id: object) -> bool:
