@@ -1,4 +1,6 @@
-"""`python -m benchmarks`: measure the running local fleet and print a table a claim; `--write` keeps them in RESULTS.md."""
+"""`python -m benchmarks`: measure the running local fleet and print a table a claim; `--write` keeps them in
+RESULTS.md.
+"""
 
 import argparse
 import os

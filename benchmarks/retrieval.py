@@ -1,7 +1,8 @@
 """Search quality through the public API: nDCG@10 of the three modes on a corpus with relevance judgements.
 
-The corpus is a folder in BEIR's layout: corpus.jsonl (`_id`, `title`, `text`), queries.jsonl (`_id`, `text`) and qrels.tsv (query, document,
-grade). Each document is one text in a new knowledge base with default settings; results are counted by document, each at its best chunk.
+The corpus is a folder in BEIR's layout: corpus.jsonl (`_id`, `title`, `text`), queries.jsonl (`_id`, `text`) and
+qrels.tsv (query, document, grade). Each document is one text in a new knowledge base with default settings; results
+are counted by document, each at its best chunk.
 """
 
 import json
@@ -38,8 +39,8 @@ def measure(url: str, corpus: str) -> Table | None:
     table = Table(
         title="Search quality",
         columns=("mode", f"nDCG@{CUT}", "p50 ms", "p95 ms"),
-        note=f"{len(names)} documents, {len(queries)} queries, ingest {ingest_seconds:.0f} s ({len(names) / ingest_seconds:.0f} documents/s). "
-        f"Bar on Cranfield: hybrid ≥ 0.41 and above both of its parts.",
+        note=f"{len(names)} documents, {len(queries)} queries, ingested in {ingest_seconds:.0f} s "
+        f"({len(names) / ingest_seconds:.0f} documents/s). Bar on Cranfield: hybrid ≥ 0.41 and above both of its parts.",
     )
     for mode in MODES:
         scores, times = [], []
