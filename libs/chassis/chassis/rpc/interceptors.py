@@ -7,13 +7,12 @@ its caller. Nothing here knows a database; `Replies` is how chassis.data takes p
 
 import asyncio
 import hashlib
-import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 import grpc
 from google.protobuf import descriptor_pool
@@ -37,6 +36,7 @@ from chassis.rpc.authentication import Authenticator
 from chassis.rpc.caller import CallContext, Caller, Idempotency, answering
 from chassis.rpc.refusals import Refusals
 from chassis.rpc.revocations import IsRevoked, Revocations
+from chassis.rpc.streams import Context, Handler, Stream
 from chassis.rpc.validation import Validator, validator_for
 from definable.options.v1.options_pb2 import Access
 
@@ -45,15 +45,9 @@ UNGUARDED = ("/grpc.health.v1.Health/",)
 LONGEST_KEY = 255
 LONGEST_REQUEST_ID = 128
 
-if TYPE_CHECKING:
-    # Any: one type for all RPCs. gRPC's classes are generic for the checker only.
-    Context = grpc.aio.ServicerContext[Any, Any]
-    Handler = grpc.RpcMethodHandler[Any, Any]
-else:
-    Context = grpc.aio.ServicerContext
-    Handler = grpc.RpcMethodHandler
-
 _Metadata = Mapping[str, Any]  # Any: gRPC's values are text, or bytes under keys with -bin
+
+__all__ = ["CallInterceptor", "Context", "Replies", "check_rules"]
 
 log = telemetry.get_logger(__name__)
 
@@ -108,33 +102,6 @@ class _Method:
         return message
 
 
-@dataclass(eq=False, slots=True)
-class _Stream:
-    caller: Caller | None
-    task: "asyncio.Task[Any]"  # Any: whatever the handler returns
-    is_writing: bool = False
-    ended_by: FleetError | None = None
-
-    def end(self, why: FleetError) -> None:
-        if self.ended_by is not None:
-            return
-        self.ended_by = why
-        # gRPC has no way to abort a call while a message is being written; the end waits for the message then.
-        if not self.is_writing:
-            self.task.cancel()
-
-    async def send(self, answer: Any, context: Context) -> None:  # Any: an async iterator, or a coroutine of one
-        messages = await answer if inspect.isawaitable(answer) else answer
-        # Closed here and not by the garbage collector, so that what the servicer holds is released with the call.
-        async with aclosing(messages):
-            async for message in messages:
-                self.is_writing = True
-                await context.write(message)
-                self.is_writing = False
-                if self.ended_by is not None:
-                    raise self.ended_by
-
-
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps the handler of each RPC, once."""
 
@@ -153,7 +120,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._refusals = refusals or Refusals()
         self._replies = replies
         self._wrapped: dict[str, Handler] = {}
-        self._streams: set[_Stream] = set()
+        self._streams: set[Stream] = set()
         self._in_flight = telemetry.rpc_in_flight.labels(service)
         # Looking a time series up costs as much as all the rest of measuring.
         self._seconds = cache(lambda method, code: telemetry.rpc_seconds.labels(service, method, code))
@@ -274,9 +241,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise
 
     @contextmanager
-    def _endable(self, caller: Caller | None) -> Iterator[_Stream]:
+    def _endable(self, caller: Caller | None) -> Iterator[Stream]:
         """Let the stream in the block be ended by a revocation of its caller, or because the process stops."""
-        stream = _Stream(caller, cast("asyncio.Task[Any]", asyncio.current_task()))
+        stream = Stream(caller, cast("asyncio.Task[Any]", asyncio.current_task()))
         self._streams.add(stream)
         try:
             # It may have come between the check of the token and here.
@@ -321,14 +288,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         except Exception as error:
             kept = self._replies.replay_of(error)
             if kept is None:
-                if call.is_key_reserved and not call.is_reply_stored:
-                    await self._replies.release(call)
+                await self._settle(call, None)
                 raise
             context.set_trailing_metadata((("idempotent-replayed", "true"),))
             return kept
-        if call.is_key_reserved and not call.is_reply_stored:
-            await self._replies.store(call, reply)
+        await self._settle(call, reply)
         return reply
+
+    async def _settle(self, call: CallContext, reply: Message | None) -> None:
+        """Keep the reply, or give the key of a failed call back, where no unit of work did."""
+        if self._replies is None or not call.is_key_reserved or call.is_reply_stored:
+            return
+        try:
+            await (self._replies.release(call) if reply is None else self._replies.store(call, reply))
+        except FleetError as error:
+            # The call has had its effect, or its error; that a repeat has to wait for the key changes neither.
+            log.warning("idempotency_key_not_settled", reason=error.reason)
 
 
 def check_rules(path_of_each_rpc: list[str]) -> None:

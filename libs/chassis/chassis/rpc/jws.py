@@ -1,7 +1,7 @@
 """JWTs with one algorithm: compact serialization, Ed25519, one spelling for each token.
 
-Sixty lines and not a library, because what a library offers beyond this is what attacks on JWTs live from: algorithms to
-choose from, keys in headers, formats to switch to.
+Sixty lines and not a library, because what a library offers beyond this is what attacks on JWTs live from: algorithms
+to choose from, keys in headers, formats to switch to.
 """
 
 import base64
