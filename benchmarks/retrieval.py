@@ -40,7 +40,7 @@ def measure(url: str, corpus: str) -> Table | None:
         title="Search quality",
         columns=("mode", f"nDCG@{CUT}", "p50 ms", "p95 ms"),
         note=f"{len(names)} documents, {len(queries)} queries, ingested in {ingest_seconds:.0f} s "
-        f"({len(names) / ingest_seconds:.0f} documents/s). Bar on Cranfield: hybrid ≥ 0.41 and above both of its parts.",
+        f"({len(names) / ingest_seconds:.0f} documents/s). Bar on Cranfield: hybrid ≥ 0.41, above both parts.",
     )
     for mode in MODES:
         scores, times = [], []
