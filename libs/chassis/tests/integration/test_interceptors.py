@@ -9,7 +9,7 @@ import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from chassis import ids
+from chassis import ids, telemetry
 from chassis.errors import AlreadyExists, Code, Violation
 from chassis.rpc.authentication import FleetAuthenticator
 from chassis.rpc.caller import CallContext, current_call, current_caller
@@ -25,6 +25,7 @@ from chassis.rpc.tokens import (
     SigningKey,
     StaticFleetKeys,
 )
+from chassis.settings import ProcessSettings
 from chassis.testing.waiting import eventually
 from definable.agent.v1 import run_service_pb2 as runs
 from definable.agent.v1.run_service_pb2_grpc import RunServiceServicer, RunServiceStub
@@ -165,6 +166,7 @@ class Serving:
         )
 
     async def start(self) -> None:
+        telemetry.configure_logging(ProcessSettings(name="kb"))
         port = await self.server.start()
         self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
         self.jobs = JobServiceStub(self.channel)
@@ -383,6 +385,9 @@ class TestErrors:
 
         assert "hunter2" not in str(caught.value)
         assert from_rpc_error(caught.value, peer="kb").reason == "INTERNAL"
+        logged = [record.getMessage() for record in caplog.records if "call_failed" in record.getMessage()]
+        assert len(logged) == 1
+        assert "req_9" in logged[0]
 
     async def test_names_the_field_and_the_rule(self, serving: Serving) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
