@@ -10,7 +10,6 @@ from google.protobuf.message import Message
 from pydantic import SecretStr
 
 from chassis import ids
-from chassis.data import migrations
 from chassis.data.database import Database
 from chassis.errors import FleetError
 from chassis.rpc.authentication import FleetAuthenticator
@@ -21,6 +20,7 @@ from chassis.rpc.tokens import ContextTokenVerifier, StaticFleetKeys
 from chassis.service import Service
 from chassis.settings import KeySettings, ProcessSettings, ServiceSettings
 from chassis.testing.authority import Authority
+from chassis.testing.databases import make_database
 from chassis.testing.outbox import OutboxReader
 from chassis.testing.servers import database_settings, nats_settings
 from definable.options.v1.options_pb2 import Rank
@@ -97,8 +97,7 @@ async def start_service_at(
         "log_level": "WARNING",
     }
     settings = settings_class(**{**defaults, **overrides})
-    await migrations.bootstrap(settings)
-    await migrations.run(settings)
+    await make_database(settings)
     service = build(settings)
     port = await service.start()
     running = InProcessService(name, port, service=service, settings=settings, authority=authority)

@@ -11,13 +11,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from shop.settings import ShopSettings
 from shop.unit_of_work import ShopUnitOfWork
 
-from chassis.data import migrations
 from chassis.data.database import Database
 from chassis.data.unit_of_work import Acquire
 from chassis.ids import USER, new_id
 from chassis.messaging.broker import Broker
 from chassis.rpc.caller import Actor
 from chassis.settings import NatsSettings
+from chassis.testing.databases import make_database
 from chassis.testing.servers import database_settings, nats_settings
 
 pytest_plugins = ["chassis.testing.plugin"]
@@ -26,8 +26,7 @@ pytest_plugins = ["chassis.testing.plugin"]
 @pytest.fixture(scope="session")
 async def shop_settings() -> ShopSettings:
     settings = ShopSettings(database=database_settings())
-    await migrations.bootstrap(settings)
-    await migrations.run(settings)
+    await make_database(settings)
     return settings
 
 
@@ -42,8 +41,7 @@ async def database(shop_settings: ShopSettings) -> AsyncIterator[Database]:
 async def fresh_database() -> AsyncIterator[Database]:
     """A database of its own, for tests that count all rows."""
     settings = ShopSettings(database=database_settings())
-    await migrations.bootstrap(settings)
-    await migrations.run(settings)
+    await make_database(settings)
     database = Database(settings.database, service="shop")
     yield database
     await database.close()

@@ -255,7 +255,7 @@ class TestWorkers:
         job_id = await enqueue(shop)
         process = _start_worker(shop)
         try:
-            await eventually(lambda: is_in(shop, job_id, "RUNNING"), timeout=20)
+            await eventually(lambda: is_in(shop, job_id, "RUNNING"), timeout=60)
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait(10)
