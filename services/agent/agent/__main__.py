@@ -2,7 +2,7 @@
 
 from agent.main import build
 from agent.settings import AgentSettings
-from chassis import cli
+from chassis.cli import main
 
 if __name__ == "__main__":
-    cli.main("agent", AgentSettings, build)
+    main("agent", AgentSettings, build)

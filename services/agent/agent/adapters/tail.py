@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import orjson
@@ -151,11 +151,11 @@ def _subject(run_id: UUID) -> str:
 
 
 def _packed(event: JournalEvent) -> list[object]:
-    return [event.seq, event.type, event.data, event.time.timestamp()]
+    return [event.seq, event.type, event.data, event.time.isoformat()]
 
 
 def _unpacked(payload: bytes) -> list[JournalEvent]:
     return [
-        JournalEvent(seq=seq, type=kind, data=data, time=datetime.fromtimestamp(time, UTC))
+        JournalEvent(seq=seq, type=kind, data=data, time=datetime.fromisoformat(time))
         for seq, kind, data, time in orjson.loads(payload[32:])
     ]

@@ -4,7 +4,8 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from typing import Any, TypeVar, cast
 
 from google.protobuf.json_format import MessageToDict
 
@@ -36,6 +37,7 @@ class Event:
     seq: int
     type: str
     data: dict[str, Any]
+    time: datetime
 
 
 @dataclass
@@ -80,7 +82,7 @@ class Fleet:
 
     async def watch(self, caller: Caller, run_id: str, *, after: int = 0) -> AsyncIterator[Event]:
         async for event in self.runs(caller).WatchRun(pb.WatchRunRequest(run_id=run_id, after=after)):
-            yield Event(event.seq, event.type, MessageToDict(event.data))
+            yield Event(event.seq, event.type, MessageToDict(event.data), event.time.ToDatetime(UTC))
 
     async def until(self, caller: Caller, run_id: str, kind: str) -> Event:
         """Return the first event of a type, as soon as it is there."""
@@ -142,7 +144,7 @@ async def fleet(**overrides: Any) -> AsyncIterator[Fleet]:
 @asynccontextmanager
 async def replica(of: Fleet, **overrides: Any) -> AsyncIterator[Fleet]:
     """Start another process of the same agent service, as far as one process can tell."""
-    settings: AgentSettings = of.agent.settings
+    settings = cast("AgentSettings", of.agent.settings)
     given: dict[str, Any] = {
         "database": settings.database,
         "worker": settings.worker,
