@@ -4,9 +4,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python
 PROJECTS := proto libs/chassis gateway $(sort $(wildcard services/*)) deploy/local
 PYPROJECTS := $(PROJECTS:%=%/pyproject.toml)
-WORKERS ?= 2
-TESTS ?=
-export PROCESSES CORPUS FLEET_DATA
+export WORKERS PROCESSES CORPUS FLEET_DATA
 
 .DEFAULT_GOAL := help
 .PHONY: help up down kill status logs migrate demo test lint typecheck imports contracts check bench proto openapi lock format clean
@@ -43,8 +41,8 @@ migrate: .venv/ready ## Bring every service's schema up to date, with the server
 demo: .venv/ready ## Walk through the main job against the running fleet
 	@$(RUN) -m fleet.demo
 
-test: .venv/ready ## Run all tests (TESTS=path, WORKERS=n)
-	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+test: .venv/ready ## Run all tests, a distribution at a time (TESTS="services/kb tests/e2e", WORKERS=n)
+	@$(RUN) tools/test.py $(TESTS)
 
 lint: .venv/ready ## Check style and layout
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
