@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
+from typing import Any, cast
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -22,6 +23,7 @@ from gateway.errors import MethodNotAllowed, RouteNotFound
 from gateway.exposure import Exposure, Stubs
 from gateway.limits import RateLimiter
 from gateway.metrics import Metrics
+from gateway.middleware import App
 from gateway.openapi import describe
 from gateway.operations import Table
 from gateway.problems import from_error
@@ -77,9 +79,32 @@ class Parts:
             await self.peers.close()
 
 
-def create_app(parts: Parts) -> FastAPI:
-    """Return the ASGI application: the contracts' routes before what FastAPI serves by hand."""
-    settings = parts.settings
+def create_app(parts: Parts) -> App:
+    """Return the ASGI application: what every request passes, then the contracts' routes, then FastAPI's."""
+    settings, metrics = parts.settings, parts.metrics
+    app: App = middleware.Routes(_by_hand(parts), exposure=parts.exposure)
+    app = middleware.BodyLimits(app, limits=settings.limits)
+    app = middleware.InFlight(app, metrics=metrics, limit=settings.limits.in_flight)
+    if settings.cors.origins:
+        app = _with_cors(app, settings)
+    app = middleware.SecurityHeaders(app, strict_transport=settings.strict_transport)
+    return middleware.RequestContext(app, metrics=metrics, settings=settings)
+
+
+def _with_cors(app: App, settings: GatewaySettings) -> App:
+    cors: Any = CORSMiddleware(
+        app,
+        allow_origins=settings.cors.origins,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=_EXPOSED_HEADERS,
+        max_age=3600,
+    )
+    return cast("App", cors)
+
+
+def _by_hand(parts: Parts) -> App:
+    """Return what is not in the contracts: documentation and health."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -88,26 +113,10 @@ def create_app(parts: Parts) -> FastAPI:
 
     app: FastAPI = FastAPIOffline(title="Definable", version=version("definable-gateway"), lifespan=lifespan)
     app.router.redirect_slashes = False
-    app.openapi = lambda: describe(parts.exposure.table, version=app.version)  # type: ignore[method-assign]  # FastAPI's way to say this
     _serve_description(app, parts)
     app.include_router(health.router(parts.channels, parts.discovery, parts.authenticator.watch, parts.metrics))
     app.add_exception_handler(HTTPException, _refuse)
-    # Each is put around those before it.
-    app.add_middleware(middleware.Routes, exposure=parts.exposure)
-    app.add_middleware(middleware.BodyLimits, limits=settings.limits)
-    app.add_middleware(middleware.InFlight, metrics=parts.metrics, limit=settings.limits.in_flight)
-    if settings.cors.origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors.origins,
-            allow_methods=["*"],
-            allow_headers=["*"],
-            expose_headers=_EXPOSED_HEADERS,
-            max_age=3600,
-        )
-    app.add_middleware(middleware.SecurityHeaders, strict_transport=settings.strict_transport)
-    app.add_middleware(middleware.RequestContext, metrics=parts.metrics, settings=settings)
-    return app
+    return cast("App", app)
 
 
 def _serve_description(app: FastAPI, parts: Parts) -> None:
@@ -120,7 +129,7 @@ def _serve_description(app: FastAPI, parts: Parts) -> None:
         table = parts.exposure.table
         if id(table) not in rendered:
             rendered.clear()
-            rendered[id(table)] = orjson.dumps(app.openapi())
+            rendered[id(table)] = orjson.dumps(describe(table, version=app.version))
         return Response(rendered[id(table)], media_type="application/json")
 
 

@@ -35,7 +35,7 @@ class Stubs:
 
     def of(self, operation: Operation, values: Values) -> Any:
         """Return the callable of the service that answers. Raises DependencyUnavailable, InvalidId on a job's id."""
-        service = operation.service or service_of_job(next(iter(values.values()), ""))
+        service = service_behind(operation, values)
         calls = self._calls.setdefault(operation, {})
         if service not in calls:
             calls[service] = self._make(operation, self._channels.to(service))
@@ -57,9 +57,11 @@ class Stubs:
         )
 
 
-def service_of_job(job_id: str) -> str:
-    """Return the service that a job's id names. Raises InvalidId."""
-    match = _JOB_ID.fullmatch(job_id)
+def service_behind(operation: Operation, values: Values) -> str:
+    """Return the service that answers: the operation's, or the one that a job's id names. Raises InvalidId."""
+    if operation.service:
+        return operation.service
+    match = _JOB_ID.fullmatch(next(iter(values.values()), ""))
     if match is None:
         raise InvalidId(field="id", expected="job")
     return match[1]
@@ -97,9 +99,10 @@ class Exposure:
                 return False
             operation, values = matched
             scope["state"]["operation"] = operation.name
-            service, body_field = operation.service, _body_field(operation)
+            body_field = operation.body_field
             with telemetry.span(operation.name, kind=SpanKind.SERVER, parent=exchange.header(b"traceparent")):
                 await self._admit(exchange, operation)
+                service = service_behind(operation, values)
                 await self.answers[operation.kind](exchange, operation, values)
         except (FleetError, grpc.aio.AioRpcError) as error:
             if exchange.has_started:
@@ -167,9 +170,3 @@ async def respond(exchange: Exchange, operation: Operation, reply: Any) -> None:
     if operation.location is not None:
         headers.append((b"location", PARAMETER.sub(reply.id, operation.location.template).encode("latin-1", "replace")))
     await exchange.respond(operation.status, orjson.dumps(operation.write(reply)), headers)
-
-
-def _body_field(operation: Operation) -> str:
-    if operation.kind is Kind.UPLOAD:
-        return "metadata"
-    return operation.body if operation.body != "*" else ""

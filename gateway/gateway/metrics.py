@@ -8,6 +8,8 @@ from chassis import telemetry
 
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
 
 class Metrics:
     """The metrics of one gateway, in a registry of their own."""
@@ -24,6 +26,9 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
+        # Looking up a child by its labels costs more than counting does.
+        self._counters: dict[tuple[str, str, int], Counter] = {}
+        self._timers: dict[str, Histogram] = {}
         self.in_flight = Gauge(
             "gateway_in_flight", "Requests being answered, without streams.", registry=self._registry
         )
@@ -37,9 +42,12 @@ class Metrics:
 
     def observe(self, operation: str, method: str, status: int, seconds: float) -> None:
         """Count one answered request; `operation` is a name from the contracts, never a path."""
-        known = method if method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} else "other"
-        self._requests.labels(operation, known, str(status)).inc()
-        self._seconds.labels(operation).observe(seconds)
+        key = (operation, method if method in _METHODS else "other", status)
+        if key not in self._counters:
+            self._counters[key] = self._requests.labels(operation, key[1], str(status))
+            self._timers[operation] = self._seconds.labels(operation)
+        self._counters[key].inc()
+        self._timers[operation].observe(seconds)
 
     def watch_contract(self, service: str, is_refused: Callable[[], float]) -> None:
         """Show whether a service's contract is refused, read when the metrics are."""

@@ -163,7 +163,7 @@ class _Document:
                 "application/json": {"schema": self._schemas.message(operation.method.output_type, "")}
             }
         responses: Schema = {str(operation.status): success}
-        if operation.option(options_pb2.follow).method:
+        if operation.follow.method:
             events = {"text/event-stream": {"schema": {"type": "string"}}}
             responses.setdefault("200", {"description": "The events, when asked for.", "content": {}})
             responses["200"]["content"] |= events

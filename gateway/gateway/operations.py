@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
@@ -50,7 +51,7 @@ class UploadParts(NamedTuple):
     chunk: str
 
 
-@dataclass(slots=True, eq=False, weakref_slot=True)
+@dataclass(eq=False)
 class Operation:
     """One route: an HTTP method and path, and the RPC behind them."""
 
@@ -67,7 +68,7 @@ class Operation:
     write: Write
     location: "Operation | None" = None
 
-    @property
+    @cached_property
     def kind(self) -> Kind:
         """How this RPC is bound to HTTP."""
         if self.method.client_streaming:
@@ -76,12 +77,12 @@ class Operation:
             return Kind.UNARY
         return Kind.DOWNLOAD if self.method.output_type.full_name == HTTP_BODY else Kind.EVENTS
 
-    @property
+    @cached_property
     def service(self) -> str:
         """The service whose package the RPC is in; empty when the id in the path names it."""
         return "" if self.option(options_pb2.by_job_id) else service_of(self.method.containing_service.file.package)
 
-    @property
+    @cached_property
     def status(self) -> int:
         """The HTTP status of success."""
         if self.method.output_type.full_name == "google.protobuf.Empty":
@@ -89,15 +90,27 @@ class Operation:
         declared: int = self.option(options_pb2.http_reply).status
         return declared or (201 if self.http == "POST" and self.method.name.startswith("Create") else 200)
 
-    @property
+    @cached_property
     def is_safe(self) -> bool:
         """Whether it changes nothing."""
         return self.http in _SAFE
 
-    @property
+    @cached_property
     def path_fields(self) -> list[str]:
         """The fields in the path, dotted where nested, in order."""
         return PARAMETER.findall(self.template)
+
+    @cached_property
+    def follow(self) -> options_pb2.Follow:
+        """The stream that tells how the work goes on which this RPC starts; its method is empty when there is none."""
+        return self.option(options_pb2.follow)  # type: ignore[no-any-return]  # an extension's value
+
+    @cached_property
+    def body_field(self) -> str:
+        """The request's field that the client's body is, empty when it is the whole request."""
+        if self.kind is Kind.UPLOAD:
+            return self.upload_parts().metadata
+        return self.body if self.body != "*" else ""
 
     def option(self, extension: Any) -> Any:
         """Return an option of the RPC."""

@@ -32,7 +32,7 @@ INTEGER_RANGES: Final = {
     F.CPPTYPE_INT64: (-MAX_INTEGER, MAX_INTEGER),
     F.CPPTYPE_UINT64: (0, MAX_INTEGER),
 }
-_FLOAT32_MAX: Final = 3.4028234663852886e38
+_FLOAT32_MAX: Final = 3.4028235e38  # as its shortest text says it; the exact value is a little less
 _FLOAT32: Final = struct.Struct("<f")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -8,7 +8,6 @@ from typing import Any, Final
 import grpc
 import orjson
 
-from definable.options.v1 import options_pb2
 from gateway.errors import NotAcceptable, TooManyInFlight
 from gateway.exchange import Exchange
 from gateway.exposure import Exposure, respond
@@ -56,7 +55,7 @@ class EventStreams:
 
     async def answer_unary(self, exchange: Exchange, operation: Operation, values: Values) -> None:
         """Answer a unary RPC, with the stream that follows its work when the client asks for that by name."""
-        follow = operation.option(options_pb2.follow)
+        follow = operation.follow
         reply = await self._exposure.call_unary(exchange, operation, values)
         followed = self._exposure.table.by_rpc.get(follow.method)
         if followed is None or not exchange.accepts(MEDIA_TYPE, named=True):

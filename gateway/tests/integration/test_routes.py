@@ -117,9 +117,12 @@ class TestUnary:
         assert (refused.status_code, refused.json()["reason"]) == (412, "ETAG_MISMATCH")
 
     async def test_routes_jobs_by_their_id(self, client: httpx.AsyncClient) -> None:
+        known = await client.get("/v1/jobs/job_library_" + "0" * 26)
         unknown = await client.get("/v1/jobs/job_nowhere_" + "0" * 26)
         wrong = await client.get("/v1/jobs/kb_1")
 
+        # The library was asked, and has no jobs.
+        assert (known.status_code, known.json()["metadata"]) == (501, {"dependency": "library"})
         assert (unknown.status_code, unknown.json()["metadata"]) == (503, {"dependency": "nowhere"})
         assert (wrong.status_code, wrong.json()["reason"]) == (422, "INVALID_ID")
 
