@@ -29,7 +29,7 @@ def run(suite: str, workers: int) -> bool:
 
 def main(suites: list[str]) -> int:
     """Run the suites, all of them when none is named; 1 when one failed."""
-    workers = int(os.environ.get("WORKERS", "2"))
+    workers = int(os.environ.get("WORKERS") or 2)
     failed = [suite for suite in suites or [*APART, *WHOLE_FLEET] if not run(suite, workers)]
     print(f"\n== failed: {', '.join(failed)}" if failed else "\n== every suite passed")
     return 1 if failed else 0
