@@ -28,7 +28,7 @@ def main() -> int:
         journey = Journey(Client(options.url), corpus=Path(corpus) if corpus else None)
         journey.run()
         if not options.no_crash:
-            journey.survive(kill=lambda: fleet("kill"), start=lambda: (fleet("up"), wait_until_ready(options.url))[0])
+            journey.survive(kill=lambda: fleet("kill"), start=lambda: fleet("up"))
     except Broken as broken:
         print(f"BROKEN: {broken}", file=sys.stderr)
         return 1
