@@ -862,7 +862,8 @@ class RunEvent(_message.Message):
     @_builtins.property
     def data(self) -> _struct_pb2.Struct:
         """What the type says. Everything that belongs to a step carries `step` and `attempt`; a `step.restarted` with the same
-        step and a higher attempt voids the earlier attempt's deltas and citations.
+        step and a higher attempt voids the earlier attempt's deltas and citations; its `reason` is WORKER_LOST,
+        REPETITION_APPROVED, or that of the failure which is tried again.
         """
 
     @_builtins.property
