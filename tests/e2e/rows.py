@@ -1,5 +1,6 @@
 """One row an operation of the public API: how to call it so that it succeeds. The matrix multiplies them by callers."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,11 @@ class Row:
 
         self.body(Spy())
         return bool(named)
+
+
+def normalized(path: str) -> str:
+    """Return a path with its parameters left blank, as the names of rows have it."""
+    return re.sub(r"{[^}]*}", "{}", path)
 
 
 def just(body: JSON) -> Callable[[Ids], JSON]:

@@ -11,7 +11,7 @@ import pytest
 
 from chassis.ids import IdKind, new_id
 from fleet.demo.client import JSON, Client
-from tests.e2e.abuse import Abuser, raw_bodies, shown
+from tests.e2e.abuse import Abuser, raw_bodies
 from tests.e2e.rows import ROWS, normalized
 from tests.e2e.scene import Scene
 
@@ -19,7 +19,6 @@ IN_TIME_SECONDS = 10.0
 
 WITH_BODY = [name for name, row in ROWS.items() if row.body is not None]
 WITH_PATH_IDS = [name for name, row in ROWS.items() if "{" in row.path.partition("?")[0]]
-LISTS_WITH_QUERY = [name for name in ROWS if name.startswith("GET")]
 
 GARBAGE_IDS = {
     "garbage": "nonsense",
@@ -159,3 +158,125 @@ class TestPaths:
             reply = hostile.request(verb, template.replace("{}", text), **options)
             wrong[name] = wrong_with(reply, 422, 404, 405)
         none_of(wrong)
+
+
+class TestQueries:
+    @pytest.mark.parametrize("operation", [name for name in ROWS if name.startswith("GET")])
+    def test_each_parameter_is_held_to_its_rules(
+        self, api: JSON, scene: Scene, hostile: Client, operation: str
+    ) -> None:
+        path = ROWS[operation].path.format_map(scene.ids)
+        if path == "/.well-known/jwks.json":
+            pytest.skip("cached by the gateway for everybody")
+        wrong = {}
+        for name, text in bad_parameters(api["operations"][operation]):
+            reply = hostile.request("GET", f"{path}{'&' if '?' in path else '?'}{name}={text}")
+            wrong[f"{name}={text[:40]}"] = wrong_with(reply, 422, field=None if name == "page_token" else name)
+        wrong["not ASCII"] = wrong_with(hostile.request("GET", f"{path.partition('?')[0]}?%ff=%fe"), 422)
+        wrong["a thousand parameters"] = wrong_with(hostile.request("GET", f"{path.partition('?')[0]}?{'&'.join(['a=1'] * 1000)}"), 422)
+        wrong["20 KiB"] = wrong_with(hostile.request("GET", f"{path}?a={'x' * 20_000}"), 414)
+        none_of(wrong)
+
+    def test_a_page_token_is_bound_to_its_list(self, scene: Scene, hostile: Client) -> None:
+        tokens = {
+            path: hostile.get(path, page_size=1)["next_page_token"]
+            for path in ("/v1/api-keys", "/v1/members", "/v1/tools", "/v1/audit-entries", "/v1/runs", "/v1/agents", "/v1/permissions")
+        }
+        wrong = {
+            f"{theirs} in {mine}": wrong_with(hostile.request("GET", mine, params={"page_token": token}), 422)
+            for theirs, token in tokens.items()
+            if token
+            for mine in tokens
+            if mine != theirs
+        }
+        assert len([token for token in tokens.values() if token]) >= 3
+        none_of(wrong)
+
+
+def bad_parameters(operation: JSON) -> Iterator[tuple[str, str]]:
+    """Yield names of query parameters with values that must be refused."""
+    yield "no_such_parameter", "1"
+    yield "pageSize", "1"
+    for parameter in operation.get("parameters", []):
+        if parameter["in"] != "query":
+            continue
+        name, schema = parameter["name"], parameter["schema"]
+        if name.endswith("_id"):
+            yield from ((name, text) for text in ("nonsense", IdKind("wrong").show(new_id()), "%00"))
+        for text in BAD_QUERIES.get(name, BAD_VALUES.get(schema.get("format", schema.get("type", "")), ["%00"])):
+            yield name, text
+        if "$ref" in schema or "enum" in schema or "items" in schema:
+            yield from ((name, text) for text in ("nonsense", "READY", "0"))
+        if schema.get("maxLength", 10_000) < 4_000:
+            yield name, "x" * (schema["maxLength"] + 1)
+        if schema.get("type") != "array":
+            yield name, f"1&{name}=1"
+
+
+class TestHeaders:
+    def test_idempotency_keys_are_short_and_printable(self, hostile: Client) -> None:
+        wrong = {}
+        for name, key in {"spaces": "a b", "long": "x" * 256, "not ASCII": "ä".encode(), "control": b"a\x01b"}.items():
+            reply = hostile.request(
+                "POST", "/v1/knowledge-bases", json={"display_name": uuid4().hex}, headers={"Idempotency-Key": key}
+            )
+            wrong[name] = wrong_with(reply, 400, 422)
+        none_of(wrong)
+
+    def test_an_idempotency_key_serves_one_request_only(self, hostile: Client) -> None:
+        headers = {"Idempotency-Key": uuid4().hex}
+        first = hostile.request("POST", "/v1/knowledge-bases", json={"display_name": uuid4().hex}, headers=headers)
+        second = hostile.request("POST", "/v1/knowledge-bases", json={"display_name": uuid4().hex}, headers=headers)
+
+        assert first.status_code == 201
+        none_of({"another body": wrong_with(second, 422)})
+        assert second.json()["reason"] == "IDEMPOTENCY_KEY_REUSED"
+
+    def test_an_etag_that_never_was_changes_nothing(self, scene: Scene, hostile: Client) -> None:
+        path, wrong = f"/v1/knowledge-bases/{scene.ids['knowledge_base']}", {}
+        for etag in ('"nonsense"', "nonsense", 'W/"1"', '"' + "x" * 5000 + '"', '"-1"', '"' + "9" * 40 + '"'):
+            reply = hostile.request("PATCH", path, json={"display_name": uuid4().hex}, headers={"If-Match": etag})
+            wrong[etag[:40]] = wrong_with(reply, 412)
+        none_of(wrong)
+
+    def test_credentials_that_are_none_are_unauthenticated(self, scene: Scene) -> None:
+        wrong = {}
+        key = str(scene.owner.post("/v1/api-keys", {"display_name": "cut", "scopes": ["*"]})["secret"])
+        for name, header in {
+            "empty": "Bearer ",
+            "basic": "Basic YTpi",
+            "nonsense": "Bearer nonsense",
+            "like a JWT": "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.",
+            "like a key": "Bearer dfk_live_0123456789ab_" + "0" * 43 + "_000000",
+            "a key that is cut": f"Bearer {key[:-1]}",
+            "a key with more": f"Bearer {key}0",
+            "long": "Bearer " + "x" * 20_000,
+            "not ASCII": b"Bearer \xff\xfe",
+            "control": b"Bearer a\x01b",
+            "dots": "Bearer " + "." * 100,
+        }.items():
+            reply = scene.anonymous.request("GET", "/v1/users/me", headers={"Authorization": header})
+            wrong[name] = wrong_with(reply, 401, 400)
+        none_of(wrong)
+
+    def test_a_stream_begins_at_a_number(self, scene: Scene, hostile: Client) -> None:
+        wrong = {}
+        for last in ("abc", "-1", "9" * 30, "1.5"):
+            reply = hostile.request("GET", f"/v1/runs/{scene.ids['run']}/events", headers={"Last-Event-ID": last})
+            wrong[last] = wrong_with(reply, 422, field="after")
+        reply = hostile.request("GET", f"/v1/runs/{scene.ids['run']}/events", headers={"Accept": "application/json"})
+        none_of({**wrong, "as JSON": wrong_with(reply, 406)})
+
+
+class TestRoutes:
+    def test_what_is_no_route_is_not_found(self, hostile: Client) -> None:
+        paths = ("/v1/nothing", "/v1", "/v1/agents/", "//v1/agents", "/v1/agents/%2e%2e/tools", "/v1/runs:nothing", "/v2/agents")
+        none_of({path: wrong_with(hostile.request("GET", path), 404, 422) for path in paths})
+
+    def test_a_method_that_a_route_has_not_is_refused(self, hostile: Client) -> None:
+        none_of({verb: wrong_with(hostile.request(verb, "/v1/agents"), 405) for verb in ("PUT", "PATCH", "DELETE", "TRACE", "FOO")})
+
+    def test_the_fleet_is_unharmed(self, anonymous: Client) -> None:
+        begun = time.monotonic()
+        assert anonymous.request("GET", "/readyz").status_code == 200
+        assert time.monotonic() - begun < IN_TIME_SECONDS

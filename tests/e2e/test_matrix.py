@@ -5,9 +5,7 @@ a colleague, and one who may. An operation without a row in rows.py fails here.
 
 import asyncio
 import os
-import re
 import time
-from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
@@ -26,7 +24,7 @@ from definable.auth.v1.account_service_pb2_grpc import AccountServiceStub
 from definable.options.v1.options_pb2 import Access, Rank
 from fleet.demo.client import Client
 from fleet.launcher import Fleet
-from tests.e2e.rows import ROWS
+from tests.e2e.rows import ROWS, normalized
 from tests.e2e.scene import NARROW, PASSWORD, Scene
 
 UNKNOWN_KINDS = {
@@ -61,11 +59,6 @@ def rules() -> dict[str, Access]:
     return found
 
 
-def normalized(path: str) -> str:
-    """Return a path with its parameters left blank."""
-    return re.sub(r"{[^}]*}", "{}", path)
-
-
 RULES = rules()
 EVERY_ROW = pytest.mark.parametrize("operation", ROWS)
 
@@ -74,14 +67,6 @@ def rows_where(holds: Any) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
         "operation", [name for name in ROWS if name in RULES and holds(RULES[name], ROWS[name])]
     )
-
-
-@pytest.fixture(scope="module")
-def scene(fleet: Fleet, anonymous: Client) -> Iterator[Scene]:
-    """The organization that all calls are made in."""
-    built = Scene(fleet, anonymous).build()
-    yield built
-    built.close()
 
 
 @pytest.fixture(scope="module")
