@@ -11,7 +11,7 @@ from google.protobuf.json_format import MessageToDict
 
 from agent.domain import ids
 from agent.main import build
-from agent.settings import AgentSettings
+from agent.settings import AgentSettings, WorkerSettings
 from chassis.ids import new_id
 from chassis.rpc.caller import Actor, Caller
 from chassis.testing import InProcessService, serve_fake, start_service
@@ -137,23 +137,25 @@ async def fleet(**overrides: Any) -> AsyncIterator[Fleet]:
             "agent", AgentSettings, build, peers={"kb": kb_at, "tool": tool_at, "org": org_at}, **overrides
         ) as agent,
     ):
-        await agent.service.until_ready()
         yield Fleet(agent, kb, tools, org)
 
 
 @asynccontextmanager
-async def replica(of: Fleet, **overrides: Any) -> AsyncIterator[Fleet]:
-    """Start another process of the same agent service, as far as one process can tell."""
+async def replica(of: Fleet, *, worker: dict[str, Any] | None = None) -> AsyncIterator[Fleet]:
+    """Start another process of the same agent service on its database, as far as one process can tell."""
     settings = cast("AgentSettings", of.agent.settings)
-    given: dict[str, Any] = {
-        "database": settings.database,
-        "worker": settings.worker,
-        "nats": settings.nats,
-        **overrides,
-    }
-    async with start_service("agent", AgentSettings, build, peers=settings.peers, **given) as agent:
-        await agent.service.until_ready()
-        yield Fleet(agent, of.kb, of.tools, of.org)
+    if worker is not None:
+        settings = settings.model_copy(update={"worker": WorkerSettings(**worker)})
+    service = build(settings)
+    running = InProcessService(
+        "agent", await service.start(), service=service, settings=settings, authority=of.agent.authority
+    )
+    try:
+        await service.until_ready()
+        yield Fleet(running, of.kb, of.tools, of.org)
+    finally:
+        await running.close()
+        await service.stop(1.0)
 
 
 def script(*turns: dict[str, Any], delay_ms: float = 0) -> str:
