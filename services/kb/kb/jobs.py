@@ -20,7 +20,9 @@ class IngestDocumentJob:
 
     kind: ClassVar[str] = documents.INGEST_JOB
 
-    policy: ClassVar[JobPolicy] = JobPolicy(max_attempts=4, backoff=timedelta(seconds=1), concurrency=4)
+    policy: ClassVar[JobPolicy] = JobPolicy(
+        max_attempts=4, backoff=timedelta(seconds=1), lease=timedelta(seconds=15), concurrency=4
+    )
 
     def __init__(self, ingest: IngestDocument, fail: FailDocument) -> None:
         self._ingest = ingest

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 from uuid import UUID
 
 from chassis.data.unit_of_work import Acquire
@@ -23,6 +23,7 @@ from kb.application import documents
 from kb.domain import ids
 from kb.domain.chunking import Chunk, Chunking, split
 from kb.domain.errors import DocumentNotFound, DocumentUnusable, EmptyDocument, StoredBytesDiffer
+from kb.domain.media_types import TEXT
 from kb.domain.parsed import ParsedText
 from kb.domain.ports import Embedder, Parser, Tokenizer, Vector
 from kb.domain.postings import Posting, passage, postings_of
@@ -33,6 +34,7 @@ ACTOR = Actor.service("kb")
 """An accepted document is ingested by the service itself: its ingest does not die with its uploader."""
 
 _EMBED_AT_ONCE = 16
+_QUICK_BYTES = 64 * 1024
 # An ingest quicker than this shows no states in between; a row and an event for each would cost more than the work.
 _QUIET_SECONDS = 0.5
 _PERCENT_PARSED = 10
@@ -121,22 +123,22 @@ class IngestDocument:
             base = await work.knowledge_bases.get(document.knowledge_base_id)
             if base is None:
                 return None
-            await documents.advance(work, document, state="PARSING", percent=0)
+            if not _is_quick(document):
+                await documents.advance(work, document, state="PARSING", percent=0)
             return _source(document, base)
 
     async def _parse(self, source: _Source) -> ParsedText:
-        with tempfile.TemporaryDirectory(prefix="kb-") as folder:
-            path = Path(folder, "original")
-            await self._fetch(source, path)
-            return await self._parser.parse(path, media_type=source.media_type)
+        with tempfile.NamedTemporaryFile(prefix="kb-") as original:
+            await self._fetch(source, original)
+            return await self._parser.parse(Path(original.name), media_type=source.media_type)
 
-    async def _fetch(self, source: _Source, path: Path) -> None:
+    async def _fetch(self, source: _Source, target: IO[bytes]) -> None:
         """Read the bytes back; a document is never READY by bytes that the store does not have."""
         digest = hashlib.sha256()
-        with path.open("wb") as file:
-            async for piece in self._storage.get(source.object_key):
-                digest.update(piece)
-                file.write(piece)
+        async for piece in self._storage.get(source.object_key):
+            digest.update(piece)
+            target.write(piece)
+        target.flush()
         if digest.hexdigest() != source.sha256:
             raise StoredBytesDiffer
 
@@ -210,6 +212,10 @@ class _States:
                 raise DocumentNotFound
             await documents.advance(work, document, state=state, percent=percent)
         self._state = state
+
+
+def _is_quick(document: models.Document) -> bool:
+    return document.media_type == TEXT and document.size_bytes < _QUICK_BYTES
 
 
 def _source(document: models.Document, base: models.KnowledgeBase) -> _Source:

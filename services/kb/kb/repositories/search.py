@@ -223,7 +223,7 @@ class SearchRepository:
 
     async def _execute(self, statement: str, parameters: Mapping[str, object]) -> Sequence[Any]:
         prepared = text(statement)
-        if "bases" in parameters:
+        if ":bases" in statement:
             prepared = prepared.bindparams(bindparam("bases", type_=ARRAY(PG_UUID(as_uuid=True))))
         if ":vector" in statement:
             prepared = prepared.bindparams(bindparam("vector", type_=ARRAY(REAL)))

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import boto3
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from chassis.data.database import engine_url, role_name
 from chassis.ids import new_id
@@ -139,12 +139,15 @@ class Kb:
             whole, end, count = whole + reply.text, reply.end, reply.character_count
         return whole
 
+    def owner_engine(self) -> AsyncEngine:
+        """Return an engine of the schema's owner, who sees all rows; the caller disposes of it."""
+        settings = self.service.settings.database
+        password = settings.owner_password.get_secret_value()
+        return create_async_engine(engine_url(settings, role_name("kb", "owner"), password))
+
     async def row_counts(self, knowledge_base_id: UUID) -> dict[str, int]:
         """Count the rows of a base in every table, as the owner of the schema sees them."""
-        settings = self.service.settings.database
-        engine = create_async_engine(
-            engine_url(settings, role_name("kb", "owner"), settings.owner_password.get_secret_value())
-        )
+        engine = self.owner_engine()
         tables = {"knowledge_bases": "id"} | dict.fromkeys(
             ("folders", "documents", "chunks", "postings", "lexical_statistics"), "knowledge_base_id"
         )
