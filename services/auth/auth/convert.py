@@ -14,6 +14,7 @@ from auth.domain.membership import OwnMembership
 from auth.repositories import Profile
 from chassis.data.database import etag
 from chassis.ids import ORGANIZATION, USER
+from chassis.rpc.times import timestamp
 from definable.auth.v1.account_service_pb2 import LogInResponse, RefreshSessionResponse, SwitchOrganizationResponse
 from definable.auth.v1.api_key_service_pb2 import ApiKey
 from definable.auth.v1.authentication_service_pb2 import Revocation
@@ -114,15 +115,6 @@ def revocation(row: models.Revocation) -> Revocation:
         user_id=_show(USER.show, row.user_id),
         organization_id=_show(ORGANIZATION.show, row.organization_id),
     )
-
-
-def timestamp(time: datetime | None) -> Timestamp | None:
-    """Write a time; None stays absent."""
-    if time is None:
-        return None
-    message = Timestamp()
-    message.FromDatetime(time)
-    return message
 
 
 def _value(name: str, value: Any) -> Any:  # one field, of any type

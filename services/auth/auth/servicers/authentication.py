@@ -11,6 +11,7 @@ from auth.domain.issuer import KeyPurpose
 from auth.servicers.callers import asserted_process
 from chassis.ids import ORGANIZATION
 from chassis.rpc.server import Context
+from chassis.rpc.times import timestamp
 from definable.auth.v1.authentication_service_pb2 import (
     AuthenticateRequest,
     AuthenticateResponse,
@@ -40,7 +41,7 @@ class Authentication(AuthenticationServiceServicer):
 
     async def Authenticate(self, request: AuthenticateRequest, context: Context) -> AuthenticateResponse:
         token = await self._authenticate(credential=request.credential, client_address=request.client_address)
-        return AuthenticateResponse(context_token=token.text, expire_time=convert.timestamp(token.expire_time))
+        return AuthenticateResponse(context_token=token.text, expire_time=timestamp(token.expire_time))
 
     async def MintServiceContext(
         self, request: MintServiceContextRequest, context: Context
@@ -56,7 +57,7 @@ class Authentication(AuthenticationServiceServicer):
             actor_subject=request.actor_subject,
             end_user=request.end_user,
         )
-        return MintServiceContextResponse(context_token=token.text, expire_time=convert.timestamp(token.expire_time))
+        return MintServiceContextResponse(context_token=token.text, expire_time=timestamp(token.expire_time))
 
     async def ListFleetKeys(self, request: ListFleetKeysRequest, context: Context) -> ListFleetKeysResponse:
         now = datetime.now(UTC)
@@ -65,7 +66,7 @@ class Authentication(AuthenticationServiceServicer):
                 FleetKey(
                     kid=key.kid,
                     public_key=key.public_key,
-                    not_after=convert.timestamp(key.times.retire_time or now + UNRETIRED_KEY_LIFE),
+                    not_after=timestamp(key.times.retire_time or now + UNRETIRED_KEY_LIFE),
                 )
                 for key in self._keys.published(KeyPurpose.CONTEXT, now=now)
             ]
@@ -74,6 +75,6 @@ class Authentication(AuthenticationServiceServicer):
     async def WatchRevocations(self, request: WatchRevocationsRequest, context: Context) -> AsyncIterator[Revocation]:
         async for news in self._revocations.watch(request.after_sequence):
             if isinstance(news, int):
-                yield Revocation(sequence=news, time=convert.timestamp(datetime.now(UTC)), heartbeat=True)
+                yield Revocation(sequence=news, time=timestamp(datetime.now(UTC)), heartbeat=True)
             else:
                 yield convert.revocation(news)
