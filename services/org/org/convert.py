@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis.data.database import etag
 from chassis.errors import ValidationFailed, Violation
 from chassis.ids import ORGANIZATION, USER, job_id
+from chassis.rpc.times import timestamp
 from definable.jobs.v1.job_service_pb2 import Job, JobState
 from definable.options.v1.options_pb2 import Rank
 from definable.org.v1.audit_service_pb2 import AuditEntry, ListAuditEntriesRequest
@@ -42,8 +43,8 @@ def organization(row: models.Organization, *, caller_role: str = "") -> Organiza
         display_name=row.display_name,
         slug=row.slug,
         caller_role=caller_role,
-        create_time=_time(row.create_time),
-        update_time=_time(row.update_time),
+        create_time=timestamp(row.create_time),
+        update_time=timestamp(row.update_time),
         etag=etag(row),
     )
 
@@ -55,8 +56,8 @@ def listed_organization(row: MembershipRow) -> Organization:
         display_name=row.display_name,
         slug=row.slug,
         caller_role=row.role,
-        create_time=_time(row.create_time),
-        update_time=_time(row.update_time),
+        create_time=timestamp(row.create_time),
+        update_time=timestamp(row.update_time),
         etag=etag(row),
     )
 
@@ -92,8 +93,8 @@ def member(row: models.Member, profile: Profile | None) -> Member:
         display_name=profile.display_name if profile else "",
         email=profile.email if profile else "",
         role=row.role,
-        create_time=_time(row.create_time),
-        update_time=_time(row.update_time),
+        create_time=timestamp(row.create_time),
+        update_time=timestamp(row.update_time),
         etag=etag(row),
     )
 
@@ -118,7 +119,7 @@ def audit_entry(row: models.AuditEntry) -> AuditEntry:
     """Show an entry of the audit log."""
     return AuditEntry(
         id=ids.AUDIT_ENTRY.show(row.id),
-        time=_time(row.time),
+        time=timestamp(row.time),
         actor=row.actor,
         actor_kind=row.actor_kind,
         subject=row.subject,
@@ -137,7 +138,7 @@ def feed_event(row: models.FeedEntry) -> FeedEvent:
         seq=row.sequence,
         type=row.subject,
         data=_struct(row.data),
-        time=_time(row.time),
+        time=timestamp(row.time),
         target=row.target,
         actor=row.actor,
     )
@@ -156,9 +157,9 @@ def job(row: models.JobView) -> Job:
         progress_note=row.progress_note,
         error_reason=row.error_reason,
         error_message=row.error_message,
-        create_time=_time(row.create_time),
-        start_time=_time(row.start_time),
-        end_time=_time(row.end_time),
+        create_time=timestamp(row.create_time),
+        start_time=timestamp(row.start_time),
+        end_time=timestamp(row.end_time),
     )
 
 
@@ -196,14 +197,6 @@ def moment(
         return time.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise ValidationFailed(violations=[Violation(field, "must be a time", "timestamp")]) from error
-
-
-def _time(moment: datetime | None) -> Timestamp | None:
-    if moment is None:
-        return None
-    shown = Timestamp()
-    shown.FromDatetime(moment)
-    return shown
 
 
 def _struct(data: models.Json) -> Struct:
