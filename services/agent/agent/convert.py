@@ -1,11 +1,9 @@
 """Between messages of the contract, the domain, and rows."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from google.protobuf.struct_pb2 import Struct
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from agent import models
 from agent.application.runs import Answerer
@@ -15,6 +13,7 @@ from agent.domain.journal import Reading
 from agent.domain.models import ModelSpec
 from agent.domain.ports import JournalEvent
 from chassis.data.database import etag
+from chassis.rpc.times import timestamp
 from definable.agent.v1 import agent_service_pb2 as agent_pb
 from definable.agent.v1 import definition_pb2 as definition_pb
 from definable.agent.v1 import model_service_pb2 as model_pb
@@ -151,8 +150,8 @@ def agent(row: models.Agent) -> agent_pb.Agent:
         definition=definition(domain.Definition.from_json(row.definition)),
         published_version=row.published_version,
         creator=row.creator,
-        create_time=_time(row.create_time),
-        update_time=_time(row.update_time),
+        create_time=timestamp(row.create_time),
+        update_time=timestamp(row.update_time),
         etag=etag(row),
     )
 
@@ -166,7 +165,7 @@ def agent_version(row: models.AgentVersion) -> agent_pb.AgentVersion:
         definition=definition(domain.Definition.from_json(row.definition)),
         note=row.note,
         creator=row.creator,
-        create_time=_time(row.create_time),
+        create_time=timestamp(row.create_time),
     )
 
 
@@ -232,9 +231,9 @@ def run(row: models.Run, *, with_content: bool = True) -> run_pb.Run:
         message_id=ids.MESSAGE.show(row.message_id) if row.message_id else "",
         owner_id=ids.USER.show(row.owner_id),
         end_user=row.end_user,
-        create_time=_time(row.create_time),
-        start_time=_time(row.start_time),
-        end_time=_time(row.end_time),
+        create_time=timestamp(row.create_time),
+        start_time=timestamp(row.start_time),
+        end_time=timestamp(row.end_time),
     )
 
 
@@ -280,14 +279,14 @@ def run_step(row: models.RunStep) -> run_pb.RunStep:
         output=struct(row.output),
         usage=_usage(row),
         error_reason=row.error_reason,
-        start_time=_time(row.start_time),
-        end_time=_time(row.end_time),
+        start_time=timestamp(row.start_time),
+        end_time=timestamp(row.end_time),
     )
 
 
 def run_event(event: JournalEvent) -> run_pb.RunEvent:
     """Write an entry of a journal."""
-    return run_pb.RunEvent(seq=event.seq, type=event.type, data=struct(event.data), time=_time(event.time))
+    return run_pb.RunEvent(seq=event.seq, type=event.type, data=struct(event.data), time=timestamp(event.time))
 
 
 def struct(values: Mapping[str, Any]) -> Struct:
@@ -301,11 +300,3 @@ def _usage(row: models.Run | models.RunStep) -> run_pb.RunUsage:
     return run_pb.RunUsage(
         input_tokens=row.input_tokens, output_tokens=row.output_tokens, cost_nano_usd=row.cost_nano_usd
     )
-
-
-def _time(moment: datetime | None) -> Timestamp | None:
-    if moment is None:
-        return None
-    written = Timestamp()
-    written.FromDatetime(moment)
-    return written
