@@ -22,7 +22,13 @@ from kb import models
 from kb.application import documents
 from kb.domain import ids
 from kb.domain.chunking import Chunk, Chunking, split
-from kb.domain.errors import DocumentNotFound, DocumentUnusable, EmptyDocument, StoredBytesDiffer
+from kb.domain.errors import (
+    DocumentNotFound,
+    DocumentUnusable,
+    EmbeddingModelMismatch,
+    EmptyDocument,
+    StoredBytesDiffer,
+)
 from kb.domain.media_types import TEXT
 from kb.domain.parsed import ParsedText
 from kb.domain.ports import Embedder, Parser, Tokenizer, Vector
@@ -123,6 +129,8 @@ class IngestDocument:
             base = await work.knowledge_bases.get(document.knowledge_base_id)
             if base is None:
                 return None
+            if base.embedding_model != self._embedder.model:
+                raise EmbeddingModelMismatch(model=base.embedding_model)
             if not _is_quick(document):
                 await documents.advance(work, document, state="PARSING", percent=0)
             return _source(document, base)

@@ -117,12 +117,6 @@ class MetadataTooLarge(InvalidArgument):
     reason = "METADATA_TOO_LARGE"
 
 
-class EmbeddingModelMismatch(FailedPrecondition):
-    """The knowledge base was embedded by a model that is not running."""
-
-    reason = "EMBEDDING_MODEL_MISMATCH"
-
-
 class EmbeddingFailed(Unavailable):
     """The provider of embeddings refused or could not be reached."""
 
@@ -187,3 +181,9 @@ class IngestCancelled(DocumentUnusable):
     """The ingest was cancelled."""
 
     reason = "INGEST_CANCELLED"
+
+
+class EmbeddingModelMismatch(DocumentUnusable):
+    """The knowledge base belongs to an embedding model that is not running."""
+
+    reason = "EMBEDDING_MODEL_MISMATCH"

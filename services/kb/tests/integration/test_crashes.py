@@ -26,7 +26,7 @@ from kb.application.documents import NewDocument, begin
 from kb.application.erasing import ScrubDocuments
 from kb.application.ingest import IngestDocument
 from kb.domain import ids
-from kb.domain.errors import EmbeddingFailed, StoredBytesDiffer
+from kb.domain.errors import EmbeddingFailed, EmbeddingModelMismatch, StoredBytesDiffer
 from kb.domain.ports import Vector
 from kb.main import build
 from kb.settings import KbSettings
@@ -172,6 +172,14 @@ class TestRepeatedIngest:
 
         with pytest.raises(StoredBytesDiffer):
             await an_ingest(kb, FixedEmbedder())(job, document_id)
+
+    async def test_mixes_no_vectors_of_two_models(self, kb: Kb, owner: Caller) -> None:
+        _, document_id, job = await a_document_in_the_middle(kb, owner)
+        embedder = FixedEmbedder()
+        embedder.model = "another/384"
+
+        with pytest.raises(EmbeddingModelMismatch):
+            await an_ingest(kb, embedder)(job, document_id)
 
 
 class TestStatistics:

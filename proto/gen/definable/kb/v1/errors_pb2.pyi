@@ -63,7 +63,7 @@ class _KbErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_KbError
     KB_ERROR_REASON_METADATA_TOO_LARGE: _KbErrorReason.ValueType  # 19
     """The metadata is more than 16 KiB as JSON. Status INVALID_ARGUMENT."""
     KB_ERROR_REASON_EMBEDDING_MODEL_MISMATCH: _KbErrorReason.ValueType  # 20
-    """The base was embedded by a model that the fleet no longer runs. Status FAILED_PRECONDITION."""
+    """The base was embedded by a model that the fleet no longer runs. Status FAILED_PRECONDITION, or a document's failure."""
     KB_ERROR_REASON_EMBEDDING_FAILED: _KbErrorReason.ValueType  # 21
     """The provider of embeddings refused or could not be reached. Status UNAVAILABLE, or a document's failure; retry."""
     KB_ERROR_REASON_FILE_CORRUPT: _KbErrorReason.ValueType  # 22
@@ -131,7 +131,7 @@ KB_ERROR_REASON_DOCUMENT_NOT_READY: KbErrorReason.ValueType  # 18
 KB_ERROR_REASON_METADATA_TOO_LARGE: KbErrorReason.ValueType  # 19
 """The metadata is more than 16 KiB as JSON. Status INVALID_ARGUMENT."""
 KB_ERROR_REASON_EMBEDDING_MODEL_MISMATCH: KbErrorReason.ValueType  # 20
-"""The base was embedded by a model that the fleet no longer runs. Status FAILED_PRECONDITION."""
+"""The base was embedded by a model that the fleet no longer runs. Status FAILED_PRECONDITION, or a document's failure."""
 KB_ERROR_REASON_EMBEDDING_FAILED: KbErrorReason.ValueType  # 21
 """The provider of embeddings refused or could not be reached. Status UNAVAILABLE, or a document's failure; retry."""
 KB_ERROR_REASON_FILE_CORRUPT: KbErrorReason.ValueType  # 22
