@@ -7,7 +7,7 @@ PYPROJECTS := $(PROJECTS:%=%/pyproject.toml)
 export WORKERS PROCESSES CORPUS FLEET_DATA
 
 .DEFAULT_GOAL := help
-.PHONY: help up down kill status logs migrate demo test lint typecheck imports contracts check bench proto openapi lock format clean
+.PHONY: help up down kill status logs migrate demo test lint typecheck imports contracts check alone bench proto openapi lock format clean
 
 help: ## Show the verbs
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ contracts: .venv/ready ## Check the contracts, and that what is generated from t
 	@$(RUN) proto/generate.py --check
 
 check: lint typecheck imports contracts test ## Everything that must hold before a change lands
+
+alone: .venv/ready ## Test each service with nothing but contracts and chassis installed (SERVICE=kb)
+	@$(RUN) tools/alone.py $(SERVICE)
 
 bench: .venv/ready ## Measure the claims (needs a running fleet; CORPUS=folder for search quality)
 	@$(RUN) -m benchmarks
