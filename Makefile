@@ -5,7 +5,6 @@ RUN := $(BIN)/python
 PROJECTS := proto libs/chassis gateway $(sort $(wildcard services/*)) deploy/local
 PYPROJECTS := $(PROJECTS:%=%/pyproject.toml)
 export WORKERS PROCESSES CORPUS FLEET_DATA
-
 .DEFAULT_GOAL := help
 .PHONY: help up down kill status logs migrate demo test lint typecheck imports contracts check alone bench proto openapi lock format clean
 
