@@ -256,6 +256,23 @@ def environment_of(settings: KbSettings, port: int) -> dict[str, str]:
     }
 
 
+class TestCancelledIngest:
+    async def test_fails_the_document(self, kb: Kb, owner: Caller) -> None:
+        base = await kb.a_base(owner)
+        text = " ".join(f"Sentence number {number} speaks of herons." for number in range(3_000))
+        document = await kb.a_text(owner, base.id, text)
+
+        async def is_embedding() -> bool:
+            return (await kb.get(owner, document.id)).state == pb.DOCUMENT_STATE_EMBEDDING
+
+        await eventually(is_embedding, timeout=60)
+        await kb.service.stub(JobServiceStub, owner).CancelJob(job_pb.CancelJobRequest(id=document.job_id))
+
+        failed = await kb.ended(owner, document.id, state=pb.DOCUMENT_STATE_FAILED)
+        assert failed.failure_reason == "INGEST_CANCELLED"
+        assert not await kb.search(owner, [base.id], "herons")
+
+
 class TestKilledProcess:
     @pytest.mark.slow
     async def test_another_process_goes_on_with_the_ingest(self, owner: Caller) -> None:
