@@ -100,18 +100,20 @@ def parse_json(body: bytes, *, depth: int) -> Json:
     that an object has twice, and on more than `depth` values within each other.
     """
     try:
-        value = orjson.loads(body)
-        if body.count(b"{") + body.count(b"[") > depth and is_deeper(value, depth):
+        # The strict reader refuses what is no JSON; the lenient one sees every key, and integers of any size as such.
+        strict = orjson.loads(body)
+        if body.count(b"{") + body.count(b"[") > depth and is_deeper(strict, depth):
             raise MalformedBody(f"The body is nested more than {depth} deep.")
-        json.loads(body, object_pairs_hook=_refuse_duplicates)
+        return json.loads(body, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise MalformedBody("The body is not valid JSON.") from error
-    return value
 
 
-def _refuse_duplicates(pairs: list[tuple[str, Json]]) -> None:
-    if len({key for key, _ in pairs}) != len(pairs):
+def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
         raise MalformedBody("An object of the body has a key twice.")
+    return found
 
 
 @dataclass(slots=True)
@@ -252,7 +254,9 @@ class FormUpload:
 
 
 def open_upload(guard: BodyGuard, *, content_type: str, disposition: str, most_parts: int) -> RawUpload | FormUpload:
-    """Return the reader for an upload's content type. Raises MalformedBody on a form without boundary."""
+    """Return the reader for an upload's content type. Raises MalformedBody without a body or a boundary."""
+    if not content_type and guard.is_read:
+        raise MalformedBody("The request has no body; send the file as multipart/form-data or as the body itself.")
     media_type, options = parse_options_header(content_type)
     if media_type != b"multipart/form-data":
         return RawUpload(guard, disposition=disposition, media_type=content_type)

@@ -155,7 +155,7 @@ class _Document:
     def _responses(self, operation: Operation) -> Schema:
         success: Schema = {"description": "Success."}
         if operation.kind is Kind.DOWNLOAD:
-            success["content"] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+            success["content"] = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
         elif operation.kind is Kind.EVENTS:
             success["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
         elif operation.status != 204:

@@ -24,6 +24,7 @@ _WELL_KNOWN: Final[dict[str, Schema]] = {
     "google.protobuf.ListValue": {"type": "array", "items": {}},
     "google.protobuf.Empty": {"type": "object", "maxProperties": 0},
 }
+_BASE64: Final = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 _INTEGER_NAMES: Final = {
     F.CPPTYPE_INT32: "int32",
     F.CPPTYPE_INT64: "int64",
@@ -87,7 +88,8 @@ class Schemas:
         return {"$ref": f"#/components/schemas/{name}"}
 
     def _properties(self, kind: Descriptor, shape: str, without: frozenset[str]) -> Schema:
-        hidden = {"Input": ("OUTPUT_ONLY",), "Patch": ("OUTPUT_ONLY", "IMMUTABLE"), "": ("INPUT_ONLY",)}[shape]
+        given = ("OUTPUT_ONLY", "IDENTIFIER")
+        hidden = {"Input": given, "Patch": (*given, "IMMUTABLE"), "": ("INPUT_ONLY",)}[shape]
         fields = [f for f in kind.fields if f.name not in without and not any(behaves(f, word) for word in hidden)]
         found: Schema = {"properties": {f.name: self._nullable(f, shape) for f in fields}}
         if shape == "Patch":
@@ -111,24 +113,38 @@ class Schemas:
         return schema | {"type": [schema["type"], "null"]}
 
     def field(self, field: FieldDescriptor, shape: str) -> Schema:
-        rules = field.GetOptions().Extensions[validate_pb2.field]
+        """Return the schema of a field. Rules bind what clients send; a reply may hold what was valid once."""
+        rules = field.GetOptions().Extensions[validate_pb2.field] if shape else validate_pb2.FieldRules()
         entry = field.message_type
         if entry and entry.GetOptions().map_entry:
-            value = self._single(entry.fields_by_name["value"], shape, rules.map.values)
-            schema: Schema = {"type": "object", "additionalProperties": value}
-            schema |= _limits(rules.map, {"min_pairs": "minProperties", "max_pairs": "maxProperties"})
+            schema = self._map(entry, shape, rules)
         elif field.is_repeated:
             schema = {"type": "array", "items": self._single(field, shape, rules.repeated.items)}
             schema |= _limits(rules.repeated, {"min_items": "minItems", "max_items": "maxItems"})
             schema |= {"uniqueItems": True} if rules.repeated.unique else {}
         else:
             schema = self._single(field, shape, rules)
+        if behaves(field, "INPUT_ONLY"):
+            schema["writeOnly"] = True
+        text = self._text(field)
+        return schema | {"description": text} if text else schema
+
+    def _text(self, field: FieldDescriptor) -> str:
         text = self._comments[field.full_name]
-        return (
-            schema
-            | ({"description": text} if text else {})
-            | ({"writeOnly": True} if behaves(field, "INPUT_ONLY") else {})
-        )
+        union = field.containing_oneof
+        if union is None or not _is_in_union(field):
+            return text
+        others = ", ".join(f"`{other.name}`" for other in union.fields if other.name != field.name)
+        return f"{text}\n\nExcludes {others}.".strip()
+
+    def _map(self, entry: Descriptor, shape: str, rules: Any) -> Schema:
+        schema: Schema = {"type": "object"}
+        schema["additionalProperties"] = self._single(entry.fields_by_name["value"], shape, rules.map.values)
+        key = entry.fields_by_name["key"]
+        if key.cpp_type != F.CPPTYPE_STRING:
+            words = "true|false" if key.cpp_type == F.CPPTYPE_BOOL else r"-?\d{1,10}"
+            schema["propertyNames"] = {"pattern": f"^({words})$"}
+        return schema | _limits(rules.map, {"min_pairs": "minProperties", "max_pairs": "maxProperties"})
 
     def _single(self, field: FieldDescriptor, shape: str, rules: Any) -> Schema:
         if field.message_type:
@@ -141,7 +157,7 @@ class Schemas:
             chosen = rules.double if field.cpp_type == F.CPPTYPE_DOUBLE else rules.float
             return {"type": "number"} | _bounds(chosen)
         if field.type == F.TYPE_BYTES:
-            return {"type": "string", "contentEncoding": "base64"}
+            return {"type": "string", "contentEncoding": "base64", "pattern": _BASE64}
         return {"type": "boolean"} if field.cpp_type == F.CPPTYPE_BOOL else _string(rules.string)
 
     def _enum(self, enum: EnumDescriptor) -> Schema:

@@ -106,7 +106,7 @@ class MessageReader:
         self._fields: dict[str, SetField] = {}
         self._texts: dict[str, Callable[[str], Json]] = {}
         self._frozen = {field.name for field in kind.fields if behaves(field, "IMMUTABLE")}
-        self._given = {field.name: not behaves(field, "OUTPUT_ONLY") for field in kind.fields}
+        self._given = {f.name: not (behaves(f, "OUTPUT_ONLY") or behaves(f, "IDENTIFIER")) for f in kind.fields}
         self._nullable = {f.name for f in kind.fields if f.message_type and f.message_type.name == "Value"}
 
     def bind(self, codec: Codec) -> None:

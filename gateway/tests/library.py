@@ -189,8 +189,8 @@ class Library:
         if key in self.replies:
             context.set_trailing_metadata((("idempotent-replayed", "true"),))
             return self.replies[key]
-        if not request.book.title:
-            raise ValidationFailed([Violation("book.title", "is required", "required")])
+        if not 1 <= len(request.book.title) <= 100:
+            raise ValidationFailed([Violation("book.title", "must have 1 to 100 characters", "string")])
         if any(book.title == request.book.title for book in self.books.values()):
             raise BookTitleTaken(title=request.book.title)
         book = type(request.book)()

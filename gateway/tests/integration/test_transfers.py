@@ -97,6 +97,7 @@ class TestUpload:
             (form(("colour", "", b"red"), FILE), 422, "VALIDATION_FAILED"),
             ({"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, 400, "MALFORMED_BODY"),
             ({**form(FILE), "content": b"no form at all"}, 400, "MALFORMED_BODY"),
+            ({}, 400, "MALFORMED_BODY"),
         ],
     )
     async def test_refuses(self, client: httpx.AsyncClient, request_: dict[str, Any], status: int, reason: str) -> None:
