@@ -6,6 +6,7 @@ On the wire they are CloudEvents 1.0 in binary mode: the envelope in `ce-…` he
 from __future__ import annotations
 
 import hmac
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +14,6 @@ from typing import TypeVar
 from urllib.parse import quote, unquote
 from uuid import UUID
 
-import orjson
 from google.protobuf import symbol_database
 from google.protobuf.message import DecodeError, Message
 
@@ -115,9 +115,10 @@ def digest(organization_id: UUID | None, content: Mapping[str, object] | None) -
     """
     if content is None:
         return ""
-    canonical = orjson.dumps(content, option=orjson.OPT_SORT_KEYS, default=str)
+    # Not orjson: what Postgres kept as a number may come back as an integer that is beyond 64 bits.
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
     key = organization_id.bytes if organization_id else SUBJECT_ROOT.encode()
-    return hmac.digest(key, canonical, "sha256").hex()
+    return hmac.digest(key, canonical.encode(), "sha256").hex()
 
 
 def to_headers(envelope: Envelope) -> dict[str, str]:
