@@ -1,7 +1,7 @@
 """Model steps: ask, stream the answer into the journal, find its citations and calls."""
 
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from agent.application.claimed_run import ClaimedRun
 from agent.domain import journal
@@ -21,7 +21,7 @@ from agent.domain.provider import (
     ToolSpec,
 )
 from agent.domain.steps import RETRIEVAL, Step, Usage
-from agent.domain.texts import storable, storable_json
+from chassis.portable import NotPortable, portable, portable_text
 
 # Stands between what the model says before calls and what it says after them.
 PARAGRAPH = "\n\n"
@@ -93,9 +93,9 @@ class _Answer:
     def hear(self, piece: Piece) -> None:
         match piece:
             case TextPiece():
-                self._say(storable(piece.text))
+                self._say(portable_text(piece.text))
             case ReasoningPiece():
-                text = storable(piece.text)
+                text = portable_text(piece.text)
                 self._run.journal.append_delta(journal.REASONING_DELTA, self._step.place, text)
             case ToolRequest():
                 self._requests.append(piece)
@@ -130,9 +130,21 @@ class _Answer:
         run.announce(journal.USAGE, step, **step.usage.as_json(), total=run.usage.as_json())
 
     def _call(self, position: int, request: ToolRequest) -> dict[str, Any]:
-        arguments = None if request.arguments is None else storable_json(dict(request.arguments))
+        arguments = _portable_arguments(request)
         # The provider's ids differ when a step is taken again; these are the run's own.
-        return {"call_id": f"call_{self._step.step}_{position}", "name": storable(request.name), "arguments": arguments}
+        return {
+            "call_id": f"call_{self._step.step}_{position}",
+            "name": portable_text(request.name),
+            "arguments": arguments,
+        }
+
+
+def _portable_arguments(request: ToolRequest) -> dict[str, Any] | None:
+    """Return the call's arguments; None when there are none that a tool can be given."""
+    try:
+        return None if request.arguments is None else cast("dict[str, Any]", portable(dict(request.arguments)))
+    except NotPortable:
+        return None
 
 
 def asks_for_calls(step: Step) -> bool:

@@ -11,8 +11,8 @@ from agent.domain.ports import Knowledge, RunnableTool, ToolOutcome, Tools
 from agent.domain.prompt import KNOWLEDGE_SEARCH
 from agent.domain.provider import ToolCall
 from agent.domain.steps import APPROVAL, APPROVED, AT_MOST_ONCE, DENIED, OUTCOME_UNKNOWN, PURE, Step
-from agent.domain.texts import storable
 from chassis.errors import FleetError, PermissionDenied, Unauthenticated
+from chassis.portable import portable_text
 
 # A tool's output as the model sees it ends here, in characters.
 LONGEST_OUTPUT = 100_000
@@ -89,7 +89,7 @@ def refusal(run: ClaimedRun, step: Step) -> ToolOutcome | None:
     if step.name == KNOWLEDGE_SEARCH and not run.definition.knowledge_base_ids:
         return _error("TOOL_UNKNOWN", "There are no knowledge bases to search.")
     if step.input["arguments"] is None:
-        return _error("ARGUMENTS_INVALID", "The arguments were not a JSON object.")
+        return _error("ARGUMENTS_INVALID", "The arguments were not a JSON object of plain numbers and moderate depth.")
     return None
 
 
@@ -175,7 +175,7 @@ def may_have_happened(step: Step, error: FleetError) -> bool:
 def record_outcome(run: ClaimedRun, step: Step, outcome: ToolOutcome) -> None:
     """Write down what a call gave back."""
     step.output.update(
-        text=storable(outcome.text[:LONGEST_OUTPUT]),
+        text=portable_text(outcome.text[:LONGEST_OUTPUT]),
         is_error=outcome.is_error,
         error_reason=outcome.error_reason,
         execution_id=outcome.execution_id,

@@ -8,7 +8,7 @@ from agent.domain.definition import Retrieval
 from agent.domain.passages import Hit, Passage
 from agent.domain.ports import Knowledge
 from agent.domain.steps import Step
-from agent.domain.texts import storable
+from chassis.portable import portable_text
 
 # The longest query that kb takes.
 LONGEST_QUERY = 4000
@@ -27,7 +27,7 @@ async def search(
     passages = run.passages.add(hits)
     step.output["hits"] = [hit.as_json() for hit in hits]
     run.announce(
-        journal.RETRIEVAL_COMPLETED, step, query=storable(wanted), hits=[_shown(passage) for passage in passages]
+        journal.RETRIEVAL_COMPLETED, step, query=portable_text(wanted), hits=[_shown(passage) for passage in passages]
     )
     return passages
 

@@ -56,7 +56,7 @@ def _line_call(line: re.Match[str]) -> ToolRequest:
 def _object_or_none(text: str) -> Mapping[str, Any] | None:
     try:
         read = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return read if isinstance(read, dict) else None
 
@@ -67,7 +67,7 @@ def _read_block(block: str) -> Script:
         whole = read if isinstance(read, dict) else {"turns": read}
         delay = timedelta(milliseconds=float(whole["delay_ms"])) if "delay_ms" in whole else None
         return Script(turns=tuple(_turn(turn) for turn in whole.get("turns", ())), delay=delay)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
         return Script(problem=f"The script was not understood ({type(error).__name__}).")
 
 

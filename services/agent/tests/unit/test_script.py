@@ -39,7 +39,10 @@ class TestReadScript:
         assert script is not None
         assert script.turns[0].calls[0].arguments is None
 
-    @pytest.mark.parametrize("block", ["{", "3", '[{"no": 1}]', '{"turns": 3}', '{"delay_ms": "soon"}'])
+    @pytest.mark.parametrize(
+        "block",
+        ["{", "3", '[{"no": 1}]', '{"turns": 3}', '{"delay_ms": "soon"}', '{"delay_ms": 1e300}', "[" * 100_000],
+    )
     def test_says_when_a_block_is_not_understood(self, block: str) -> None:
         script = read_script(f"```script\n{block}\n```")
 

@@ -152,7 +152,7 @@ def arguments_of(text: str) -> Mapping[str, Any] | None:
     """Read a call's arguments; None when they are no JSON object."""
     try:
         read = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return read if isinstance(read, dict) else None
 
