@@ -61,7 +61,7 @@ class TestJson:
         st.recursive(
             st.none()
             | st.booleans()
-            | st.integers(-(2**53), 2**53)
+            | st.integers(-(2**200), 2**200)
             | st.text(st.characters(exclude_categories=["Cs"])),
             lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
             max_leaves=20,
