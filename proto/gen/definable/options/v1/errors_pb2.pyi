@@ -76,6 +76,10 @@ class _CommonErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Com
     """FAILED_PRECONDITION: the job has ended; there is nothing to cancel."""
     COMMON_ERROR_REASON_UPLOAD_INVALID: _CommonErrorReason.ValueType  # 26
     """INVALID_ARGUMENT: the parts of an upload are missing, doubled or in the wrong order."""
+    COMMON_ERROR_REASON_ADDRESS_NOT_ALLOWED: _CommonErrorReason.ValueType  # 27
+    """PERMISSION_DENIED: the credential may not be used from this address."""
+    COMMON_ERROR_REASON_HEADERS_TOO_SLOW: _CommonErrorReason.ValueType  # 28
+    """DEADLINE_EXCEEDED: the request's headers took longer than the limit to arrive; HTTP status 408."""
 
 class CommonErrorReason(_CommonErrorReason, metaclass=_CommonErrorReasonEnumTypeWrapper):
     """Reasons that any service or the gateway may answer with. On the wire, in `ErrorInfo.reason` and in problem+json, the
@@ -137,4 +141,8 @@ COMMON_ERROR_REASON_JOB_NOT_CANCELLABLE: CommonErrorReason.ValueType  # 25
 """FAILED_PRECONDITION: the job has ended; there is nothing to cancel."""
 COMMON_ERROR_REASON_UPLOAD_INVALID: CommonErrorReason.ValueType  # 26
 """INVALID_ARGUMENT: the parts of an upload are missing, doubled or in the wrong order."""
+COMMON_ERROR_REASON_ADDRESS_NOT_ALLOWED: CommonErrorReason.ValueType  # 27
+"""PERMISSION_DENIED: the credential may not be used from this address."""
+COMMON_ERROR_REASON_HEADERS_TOO_SLOW: CommonErrorReason.ValueType  # 28
+"""DEADLINE_EXCEEDED: the request's headers took longer than the limit to arrive; HTTP status 408."""
 Global___CommonErrorReason: _TypeAlias = CommonErrorReason  # noqa: Y015
