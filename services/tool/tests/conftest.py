@@ -16,10 +16,13 @@ pytest_plugins = ["chassis.testing.plugin"]
 
 @dataclass
 class Upstream:
-    """An HTTP server that keeps what it was asked and answers with what it was asked. Paths choose how."""
+    """An HTTP server that keeps what it was asked and answers with what it was asked. Paths choose how, or `answers`
+    says what.
+    """
 
     url: str = ""
     requests: list[dict[str, str]] = field(default_factory=list)
+    answers: dict[str, str] = field(default_factory=dict)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -39,7 +42,7 @@ class Upstream:
                 "text/html",
                 "<html><head><title>Page</title></head><body><p>Seen by readers.</p></body></html>",
             )
-        content = answer.encode()
+        content = self.answers.get(path, answer).encode()
         writer.write(f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(content)}\r\n\r\n".encode())
         writer.write(content)
         await writer.drain()

@@ -123,6 +123,21 @@ class TestHttpTools:
 
         assert (await execute(tools, tool.id, {})).error_reason == reason
 
+    @pytest.mark.parametrize(
+        "answer", ['{"a": NaN}', '{"a": 1e999}', '{"a": 100000000000000000000}', "[" * 60 + "]" * 60, "[" * 3000]
+    )
+    async def test_json_that_cannot_be_kept_is_kept_as_text(self, tools: Any, upstream: Any, answer: str) -> None:
+        tool = await an_http_tool(tools, upstream, "/hostile")
+        upstream.answers["/hostile"] = answer
+
+        assert output_of(await execute(tools, tool.id, {})) == answer
+
+    async def test_texts_that_cannot_be_kept_are_mended(self, tools: Any, upstream: Any) -> None:
+        tool = await an_http_tool(tools, upstream, "/mended")
+        upstream.answers["/mended"] = '{"a\\u0000": "\\ud800\\u0000"}'
+
+        assert output_of(await execute(tools, tool.id, {})) == {"a": "?"}
+
     async def test_an_output_must_satisfy_its_schema(self, tools: Any, upstream: Any) -> None:
         request = pb.Tool()
         request.output_schema.update({"type": "array"})

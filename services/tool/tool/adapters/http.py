@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from chassis.portable import portable
 from chassis.safe_fetch import SafeFetcher
 from tool.adapters.fetching import fetch
 from tool.domain.definition import ToolDefinition
@@ -38,11 +39,11 @@ class HttpExecutor:
 
 
 def _output(body: bytes, *, content_type: str) -> Any:
-    """Return JSON where the reply says it is JSON and it is, else the text."""
+    """Return JSON where the reply says it is JSON and it is such as can be kept, else the text."""
     text = body.decode("utf-8", errors="replace").replace("\x00", "\ufffd")
     if "json" in content_type:
         try:
-            return json.loads(text)
-        except ValueError:
+            return portable(json.loads(text))
+        except (ValueError, RecursionError):
             return text
     return text
