@@ -32,8 +32,8 @@ class Fleet:
     """A fleet whose data, keys and logs are in one folder.
 
     Any number of instances may name the same folder: they are the same fleet. Without `ports` it takes free ones and
-    keeps them in the folder. `processes` gives each part its own process. `durable=False` is for tests. `environment`
-    adds variables for every part.
+    keeps them in the folder. `processes` gives each part its own process. `durable=False` is for tests: fast, and gone
+    with who started it. `environment` adds variables for every part.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Fleet:
         self.data = data.absolute()
         self.ports = ports or Ports.kept_in(self.data / "ports.json")
         self.processes = processes
+        self.durable = durable
         self.servers = Servers(self.data, self.ports, durable=durable)
         self.secrets = Secrets(self.data)
         self._extra = dict(environment or {})
@@ -193,7 +194,8 @@ class Fleet:
         parts = PARTS if name == TOGETHER else (name,)
         module = "fleet.serving" if name == TOGETHER else name
         command = [sys.executable, "-m", module, *([] if name == TOGETHER else ["serve"])]
-        process.launch(command, folder=self.data, environment=self.environment(*parts), log=log)
+        environment = self.environment(*parts)
+        process.launch(command, folder=self.data, environment=environment, log=log, tied=not self.durable)
 
     def _end(self, names: Sequence[str], number: signal.Signals) -> None:
         with ThreadPoolExecutor(len(PARTS) + 1) as pool:

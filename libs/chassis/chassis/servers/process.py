@@ -23,7 +23,8 @@ class EmbeddedServer(ABC):
     """A server program, its data folder and its ports on the loopback interface.
 
     The folder keeps the data, the credentials (readable by the owner only), the log and the pid. Several instances may
-    name the same folder: they are the same server. `durable=False` trades the data's safety in a crash for speed.
+    name the same folder: they are the same server. `durable=False` is for tests: fast, safe from a crash of the
+    server but not of the machine, and gone with the process that started it.
     `listen` is the interface, loopback unless told otherwise; `secrets` replaces those that the server would make.
     """
 
@@ -139,7 +140,10 @@ class EmbeddedServer(ABC):
         write_private(self.folder / "ports.json", json.dumps(ports))
         self._prepare(ports)
         environment = {**os.environ, "HOME": str(self.folder)}
-        self._process.launch(self._command(ports), folder=self.folder, environment=environment, log=self.log_file)
+        command = self._command(ports)
+        self._process.launch(
+            command, folder=self.folder, environment=environment, log=self.log_file, tied=not self.durable
+        )
 
     def _choose_ports(self) -> Mapping[str, int]:
         if self._wanted_port is not None and not is_free(self._wanted_port):

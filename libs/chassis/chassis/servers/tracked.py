@@ -21,8 +21,13 @@ class TrackedProcess:
         self.file = file
         self._child: subprocess.Popen[bytes] | None = None
 
-    def launch(self, command: Sequence[str], *, folder: Path, environment: Mapping[str, str], log: Path) -> None:
-        """Start the process in a session of its own, its output appended to the log."""
+    def launch(
+        self, command: Sequence[str], *, folder: Path, environment: Mapping[str, str], log: Path, tied: bool = False
+    ) -> None:
+        """Start the process in a session of its own, its output appended to the log.
+
+        A tied process is killed when the one that launched it ends, in whatever way: a test run leaves nothing.
+        """
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._child = subprocess.Popen(
@@ -34,6 +39,8 @@ class TrackedProcess:
                 stderr=output,
                 start_new_session=True,
             )
+        if tied:
+            _guard(self._child.pid)
         started = psutil.Process(self._child.pid).create_time()
         write_private(self.file, json.dumps({"pid": self._child.pid, "create_time": started}))
 
@@ -54,6 +61,7 @@ class TrackedProcess:
         """
         process = self._find()
         if process is not None:
+            _dismiss_guard(process.pid)
             family = _family(process)
             for member in family if number == signal.SIGKILL else [process]:
                 _send(member, number)
@@ -62,6 +70,7 @@ class TrackedProcess:
                 _send(member, signal.SIGKILL)
             psutil.wait_procs(alive, timeout=10)
         if self._child is not None:
+            _dismiss_guard(self._child.pid)
             self._child.wait(timeout=10)
             self._child = None
         self.file.unlink(missing_ok=True)
@@ -83,6 +92,23 @@ def write_private(file: Path, text: str) -> None:
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
         stream.write(text)
     draft.replace(file)
+
+
+_guards: dict[int, subprocess.Popen[bytes]] = {}
+"""By the pid of what they guard, for as long as this process: a guard acts once nothing refers to its input."""
+
+
+def _guard(pid: int) -> None:
+    # The input ends when this process does, even by SIGKILL: nobody else holds the other end of it.
+    waits = f"cat >/dev/null; kill -9 -{pid}"
+    _guards[pid] = subprocess.Popen(["sh", "-c", waits], stdin=subprocess.PIPE, start_new_session=True)
+
+
+def _dismiss_guard(pid: int) -> None:
+    guard = _guards.pop(pid, None)
+    if guard is not None:
+        os.killpg(guard.pid, signal.SIGKILL)
+        guard.communicate()
 
 
 def _family(process: psutil.Process) -> list[psutil.Process]:

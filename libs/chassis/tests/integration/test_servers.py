@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -197,6 +198,20 @@ class TestServer:
 
         with pytest.raises(ServerFailed, match="no luck today"):
             server.start()
+
+    def test_one_that_is_not_durable_ends_with_who_started_it(self, tmp_path: Path) -> None:
+        code = (
+            "import os, pathlib, sys; from chassis.servers import EmbeddedNats;"
+            "EmbeddedNats(pathlib.Path(sys.argv[1]), durable=False).start(); os.kill(os.getpid(), 9)"
+        )
+
+        subprocess.run([sys.executable, "-c", code, tmp_path / "nats"], check=False)
+
+        server = EmbeddedNats(tmp_path / "nats")
+        deadline = time.monotonic() + 10
+        while server.is_running() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not server.is_running()
 
     def test_stopping_what_never_started_does_nothing(self, tmp_path: Path) -> None:
         EmbeddedNats(tmp_path / "never").stop()
