@@ -22,12 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from definable.options.v1 import options_pb2 as definable_dot_options_dot_v1_dot_options__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&definable/agent/v1/model_service.proto\x12\x12\x64\x65\x66inable.agent.v1\x1a\"definable/options/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\"\x83\x02\n\x05Model\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08provider\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x64\x65scription\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x63ontext_tokens\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\"\n\x14input_token_nano_usd\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12#\n\x15output_token_nano_usd\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\nis_default\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x18\n\nmodalities\x18\t \x03(\tB\x04\xe2\x41\x01\x03\"F\n\x11ListModelsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"d\n\x12ListModelsResponse\x12/\n\x06models\x18\x01 \x03(\x0b\x32\x19.definable.agent.v1.ModelB\x04\xe2\x41\x01\x03\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x32\x99\x01\n\x0cModelService\x12\x88\x01\n\nListModels\x12%.definable.agent.v1.ListModelsRequest\x1a&.definable.agent.v1.ListModelsResponse\"+\x8a\xb5\x18\x15\n\x11\x61gent.models.read\x10\n\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/modelsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&definable/agent/v1/model_service.proto\x12\x12\x64\x65\x66inable.agent.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\"definable/options/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\"\x83\x02\n\x05Model\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08provider\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x64\x65scription\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x63ontext_tokens\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\"\n\x14input_token_nano_usd\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12#\n\x15output_token_nano_usd\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\nis_default\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x18\n\nmodalities\x18\t \x03(\tB\x04\xe2\x41\x01\x03\"X\n\x11ListModelsRequest\x12!\n\tpage_size\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03\x18\xe8\x07\"d\n\x12ListModelsResponse\x12/\n\x06models\x18\x01 \x03(\x0b\x32\x19.definable.agent.v1.ModelB\x04\xe2\x41\x01\x03\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x32\x99\x01\n\x0cModelService\x12\x88\x01\n\nListModels\x12%.definable.agent.v1.ListModelsRequest\x1a&.definable.agent.v1.ListModelsResponse\"+\x8a\xb5\x18\x15\n\x11\x61gent.models.read\x10\n\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/modelsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,21 +54,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODEL'].fields_by_name['modalities']._loaded_options = None
   _globals['_MODEL'].fields_by_name['modalities']._serialized_options = b'\342A\001\003'
   _globals['_LISTMODELSREQUEST'].fields_by_name['page_size']._loaded_options = None
-  _globals['_LISTMODELSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001'
+  _globals['_LISTMODELSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001\272H\007\032\005\030\310\001(\000'
   _globals['_LISTMODELSREQUEST'].fields_by_name['page_token']._loaded_options = None
-  _globals['_LISTMODELSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
+  _globals['_LISTMODELSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001\272H\005r\003\030\350\007'
   _globals['_LISTMODELSRESPONSE'].fields_by_name['models']._loaded_options = None
   _globals['_LISTMODELSRESPONSE'].fields_by_name['models']._serialized_options = b'\342A\001\003'
   _globals['_LISTMODELSRESPONSE'].fields_by_name['next_page_token']._loaded_options = None
   _globals['_LISTMODELSRESPONSE'].fields_by_name['next_page_token']._serialized_options = b'\342A\001\003'
   _globals['_MODELSERVICE'].methods_by_name['ListModels']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['ListModels']._serialized_options = b'\212\265\030\025\n\021agent.models.read\020\n\202\323\344\223\002\014\022\n/v1/models'
-  _globals['_MODEL']._serialized_start=162
-  _globals['_MODEL']._serialized_end=421
-  _globals['_LISTMODELSREQUEST']._serialized_start=423
-  _globals['_LISTMODELSREQUEST']._serialized_end=493
-  _globals['_LISTMODELSRESPONSE']._serialized_start=495
-  _globals['_LISTMODELSRESPONSE']._serialized_end=595
-  _globals['_MODELSERVICE']._serialized_start=598
-  _globals['_MODELSERVICE']._serialized_end=751
+  _globals['_MODEL']._serialized_start=191
+  _globals['_MODEL']._serialized_end=450
+  _globals['_LISTMODELSREQUEST']._serialized_start=452
+  _globals['_LISTMODELSREQUEST']._serialized_end=540
+  _globals['_LISTMODELSRESPONSE']._serialized_start=542
+  _globals['_LISTMODELSRESPONSE']._serialized_end=642
+  _globals['_MODELSERVICE']._serialized_start=645
+  _globals['_MODELSERVICE']._serialized_end=798
 # @@protoc_insertion_point(module_scope)
