@@ -1,6 +1,7 @@
 """Single JSON values ↔ what protobuf holds: scalars, enums and the well-known types."""
 
 import base64
+import json
 import math
 import re
 import struct
@@ -355,6 +356,8 @@ def _is_json_text(field: FieldDescriptor) -> bool:
 
 def _json_or_text(text: str) -> Json:
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
+        # The strict reader refuses what is no JSON, the lenient one keeps integers of any size as such.
+        orjson.loads(text)
+        return json.loads(text)
+    except (ValueError, RecursionError):
         return text
