@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 JSON = dict[str, Any]
@@ -41,7 +42,7 @@ def with_value(body: JSON, path: Path, value: Any) -> JSON:
     """Return a copy of a body with another value at a path; what is missing on the way is made."""
     changed = deepcopy(body)
     node: Any = changed
-    for step, following in zip(path, path[1:], strict=False):
+    for step, following in pairwise(path):
         if isinstance(node, dict):
             node = node.setdefault(step, [None] if following == 0 else {})
         else:
