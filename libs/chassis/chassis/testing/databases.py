@@ -19,7 +19,7 @@ _making = asyncio.Lock()
 async def make_database(settings: NamedSettings) -> None:
     """Make the database that the settings name, with the service's roles, schema and newest revision.
 
-    The first one of a service goes through bootstrap and migrations and stays as the template of the others.
+    One that is there is left alone. The first one of a service goes through bootstrap and migrations and stays as the template of the others.
     """
     key = (settings.name, settings.database.port)
     async with _making:
@@ -52,6 +52,9 @@ async def _copy(template: str, name: str) -> None:
         for attempt in range(_COPY_ATTEMPTS):
             try:
                 await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+                return
+            except asyncpg.DuplicateDatabaseError:
+                # Replicas of one service share a database: the first of them made it.
                 return
             except asyncpg.ObjectInUseError:
                 # The server lets go of closed connections a moment after their clients did.
