@@ -76,9 +76,10 @@ class Events(EventServiceServicer):
 
 
 def _caused(entry: models.FeedEntry, caller: Caller) -> bool:
-    if caller.principal_id is not None and entry.principal_id == caller.principal_id:
+    """Tell whether the caller did it. Who calls for an end user is the key, not the person who made it."""
+    if entry.actor == caller.subject:
         return True
-    return entry.actor == caller.subject
+    return not caller.end_user and caller.principal_id is not None and entry.principal_id == caller.principal_id
 
 
 def _organization_of(caller: Caller) -> UUID:
