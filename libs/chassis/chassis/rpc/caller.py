@@ -56,7 +56,10 @@ class Caller:
         """Whether the caller has a permission that built-in ranks from `granted_to` up have.
 
         A grant that is the permission's full name suffices by itself. A pattern grants only what the rank reaches.
+        Who calls for an end user never sees what belongs to all: `….read_all` is for people.
         """
+        if self.end_user and permission.endswith("_all"):
+            return False
         if permission in self.grants:
             return True
         return self.rank >= granted_to and any(_matches(grant, permission) for grant in self.grants)

@@ -1,5 +1,7 @@
 """Callers and what they may."""
 
+from dataclasses import replace
+
 import pytest
 
 from chassis import ids
@@ -34,6 +36,13 @@ class TestMay:
         self, grants: list[str], rank: int, permission: str, may: bool
     ) -> None:
         assert a_caller(rank, *grants).may(permission, Rank.DEVELOPER) is may
+
+    def test_nobody_sees_everybodys_for_an_end_user(self) -> None:
+        caller = a_caller(Rank.OWNER, "*", "agent.runs.read_all")
+
+        assert caller.may("agent.runs.read_all", Rank.ADMIN)
+        assert not replace(caller, end_user="eva").may("agent.runs.read_all", Rank.ADMIN)
+        assert replace(caller, end_user="eva").may("agent.runs.read", Rank.ADMIN)
 
 
 class TestCaller:
