@@ -19,7 +19,8 @@ _making = asyncio.Lock()
 async def make_database(settings: NamedSettings) -> None:
     """Make the database that the settings name, with the service's roles, schema and newest revision.
 
-    One that is there is left alone. The first one of a service goes through bootstrap and migrations and stays as the template of the others.
+    One that is there is left alone. The first one of a service goes through bootstrap and migrations and stays as the
+    template of the others.
     """
     key = (settings.name, settings.database.port)
     async with _making:
