@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, REAL
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
 
 from kb import models
 from kb.domain.bm25 import K1, B, Collection, TermStatistics, finding_terms, inverse_frequency
@@ -35,42 +36,39 @@ JOIN postings ON postings.organization_id = :organization
 GROUP BY wanted.position
 """
 
+# The statements join by index only, each look-up in a LATERAL of one row, and bring scores together by grouping: the
+# planner cannot know how many rows an array unnests to, and joined candidates in nested loops that took ten times as
+# long.
+_SHARE = f"""
+t.weight * b.frequency * {K1 + 1} / (b.frequency + {K1} * ({1 - B} + {B} * b.length / CAST(:mean_length AS float8)))
+"""
+
 # `finding` are the terms that make candidates, `rescoring` the others. A chunk found by a finding term is kept when the
 # others could still lift it over the bar, the score of the last candidate wanted. `bar` comes back with every row: when
 # it is below what the others can add, a chunk that only they find might be missing, and the caller asks again with all
 # terms finding.
-_LEXICAL = f"""
-finding AS (
-    SELECT * FROM unnest(
+_FINDING = f"""
+partial AS MATERIALIZED (
+    SELECT p.document_id, b.ordinal, sum({_SHARE}) AS score
+    FROM unnest(
         CAST(:finding_bases AS uuid[]), CAST(:finding_terms AS text[]), CAST(:finding_weights AS float8[])
     ) AS t(knowledge_base_id, term, weight)
-),
-rescoring AS (
-    SELECT * FROM unnest(
-        CAST(:rescoring_bases AS uuid[]), CAST(:rescoring_terms AS text[]), CAST(:rescoring_weights AS float8[])
-    ) AS t(knowledge_base_id, term, weight)
-),
-partial AS MATERIALIZED (
-    SELECT p.document_id, b.ordinal,
-           sum(t.weight * b.frequency * {K1 + 1}
-               / (b.frequency + {K1} * ({1 - B} + {B} * b.length / CAST(:mean_length AS float8)))) AS score
-    FROM finding AS t
     JOIN postings AS p ON p.organization_id = :organization
          AND p.knowledge_base_id = t.knowledge_base_id AND p.term = t.term,
          unnest(p.ordinals, p.frequencies, p.lengths) AS b(ordinal, frequency, length)
     GROUP BY p.document_id, b.ordinal
 ),
-bar AS (
+bar AS MATERIALIZED (
     SELECT coalesce((SELECT score FROM partial ORDER BY score DESC OFFSET :depth - 1 LIMIT 1), 0) AS score
 ),
-kept AS (
-    SELECT partial.document_id, partial.ordinal FROM partial, bar
+kept AS MATERIALIZED (
+    SELECT partial.document_id, partial.ordinal, partial.score FROM partial, bar
     WHERE partial.score + CAST(:rest AS float8) >= bar.score
-),
+)
 """  # noqa: S608 - put together from constants of this module
 
-_DENSE = """
-nearest AS (
+_NEAREST = """
+nearest AS MATERIALIZED (
     SELECT document_id, ordinal FROM chunks
     WHERE organization_id = :organization AND knowledge_base_id = ANY(:bases)
     ORDER BY embedding <=> CAST(:vector AS real[])::halfvec, document_id, ordinal
@@ -78,33 +76,34 @@ nearest AS (
 )
 """
 
-_DENSE_SEARCH = f"""
-WITH {_DENSE}
-SELECT c.id, c.document_id, c.ordinal, 1 - (c.embedding <=> CAST(:vector AS real[])::halfvec) AS dense,
-       CAST(NULL AS float8) AS lexical, 0::float8 AS bar
-FROM nearest JOIN chunks AS c ON c.organization_id = :organization
-     AND c.document_id = nearest.document_id AND c.ordinal = nearest.ordinal
-"""  # noqa: S608 - put together from constants of this module
+_NOTHING_NEAR = "nearest AS (SELECT NULL::uuid AS document_id, 0 AS ordinal WHERE false)"
 
-# Everything found, by either stage, gets both of its scores; `best` cuts the lexical part to the depth afterwards.
-_SCORED = f"""
-extra AS (
-    SELECT f.document_id, f.ordinal,
-           sum(t.weight * b.frequency * {K1 + 1}
-               / (b.frequency + {K1} * ({1 - B} + {B} * b.length / CAST(:mean_length AS float8)))) AS score
-    FROM found AS f
-    CROSS JOIN rescoring AS t
-    JOIN postings AS p ON p.organization_id = :organization
-         AND p.knowledge_base_id = t.knowledge_base_id AND p.term = t.term AND p.document_id = f.document_id,
+# Whatever either stage found gets all of its score; `best` then cuts the lexical part to the depth.
+_RESCORING = f"""
+extra AS MATERIALIZED (
+    SELECT f.document_id, f.ordinal, sum({_SHARE}) AS score
+    FROM (SELECT document_id, ordinal FROM kept UNION SELECT document_id, ordinal FROM nearest) AS f,
+         unnest(
+             CAST(:rescoring_bases AS uuid[]), CAST(:rescoring_terms AS text[]), CAST(:rescoring_weights AS float8[])
+         ) AS t(knowledge_base_id, term, weight),
+         LATERAL (
+             SELECT * FROM postings WHERE organization_id = :organization
+             AND knowledge_base_id = t.knowledge_base_id AND term = t.term AND document_id = f.document_id
+             LIMIT 1
+         ) AS p,
          unnest(p.ordinals, p.frequencies, p.lengths) AS b(ordinal, frequency, length)
     WHERE b.ordinal = f.ordinal
     GROUP BY f.document_id, f.ordinal
 ),
 scored AS (
-    SELECT f.document_id, f.ordinal, f.is_near, coalesce(partial.score, 0) + coalesce(extra.score, 0) AS score
-    FROM found AS f
-    LEFT JOIN partial ON partial.document_id = f.document_id AND partial.ordinal = f.ordinal
-    LEFT JOIN extra ON extra.document_id = f.document_id AND extra.ordinal = f.ordinal
+    SELECT document_id, ordinal, bool_or(is_near) AS is_near, sum(score) AS score FROM (
+        SELECT document_id, ordinal, false AS is_near, false AS is_kept, score FROM partial
+        UNION ALL SELECT document_id, ordinal, false, true, 0 FROM kept
+        UNION ALL SELECT document_id, ordinal, true, false, 0 FROM nearest
+        UNION ALL SELECT document_id, ordinal, false, false, score FROM extra
+    ) AS contributions
+    GROUP BY document_id, ordinal
+    HAVING bool_or(is_near OR is_kept)
 ),
 best AS (
     SELECT document_id, ordinal, score FROM (
@@ -114,32 +113,28 @@ best AS (
 )
 """  # noqa: S608 - put together from constants of this module
 
-_LEXICAL_SEARCH = f"""
-WITH {_LEXICAL}
-found AS (SELECT document_id, ordinal, false AS is_near FROM kept),
-{_SCORED}
-SELECT c.id, c.document_id, c.ordinal, CAST(NULL AS float8) AS dense, best.score AS lexical, bar.score AS bar
-FROM bar, best JOIN chunks AS c ON c.organization_id = :organization
-     AND c.document_id = best.document_id AND c.ordinal = best.ordinal
+_DISTANCE = "1 - (c.embedding <=> CAST(:vector AS real[])::halfvec)"
+
+
+def _candidates(source: str, *, dense: str, lexical: str, bar: str) -> str:
+    return f"""
+SELECT c.id, c.document_id, c.ordinal, {dense} AS dense, {lexical} AS lexical, {bar} AS bar
+FROM {source} AS found, LATERAL (
+    SELECT * FROM chunks WHERE organization_id = :organization
+    AND document_id = found.document_id AND ordinal = found.ordinal
+    LIMIT 1
+) AS c
 """  # noqa: S608 - put together from constants of this module
 
-_HYBRID_SEARCH = f"""
-WITH {_LEXICAL} {_DENSE},
-found AS (
-    SELECT document_id, ordinal, bool_or(is_near) AS is_near FROM (
-        SELECT document_id, ordinal, false AS is_near FROM kept
-        UNION ALL SELECT document_id, ordinal, true FROM nearest
-    ) AS both_stages
-    GROUP BY document_id, ordinal
-),
-{_SCORED}
-SELECT c.id, c.document_id, c.ordinal, 1 - (c.embedding <=> CAST(:vector AS real[])::halfvec) AS dense,
-       best.score AS lexical, bar.score AS bar
-FROM bar, best JOIN chunks AS c ON c.organization_id = :organization
-     AND c.document_id = best.document_id AND c.ordinal = best.ordinal
-"""  # noqa: S608 - put together from constants of this module
 
-_STATEMENTS = {Mode.DENSE: _DENSE_SEARCH, Mode.LEXICAL: _LEXICAL_SEARCH, Mode.HYBRID: _HYBRID_SEARCH}
+_NULL, _BAR = "CAST(NULL AS float8)", "(SELECT score FROM bar)"
+_STATEMENTS = {
+    Mode.DENSE: f"WITH {_NEAREST}" + _candidates("nearest", dense=_DISTANCE, lexical=_NULL, bar="0"),
+    Mode.LEXICAL: f"WITH {_FINDING}, {_NOTHING_NEAR}, {_RESCORING}"
+    + _candidates("best", dense=_NULL, lexical="found.score", bar=_BAR),
+    Mode.HYBRID: f"WITH {_FINDING}, {_NEAREST}, {_RESCORING}"
+    + _candidates("best", dense=_DISTANCE, lexical="found.score", bar=_BAR),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +196,7 @@ class SearchRepository:
                 (document.organization_id == chunk.organization_id) & (document.id == chunk.document_id),
             )
             .where(chunk.organization_id == self._organization_id, chunk.id.in_(chunk_ids))
+            .options(defer(chunk.embedding))
         )
         return {row[0].id: (row[0], row[1], row[2]) for row in await self._session.execute(statement)}
 
