@@ -11,6 +11,7 @@ from auth.domain import addresses, ids, scopes
 from auth.domain import api_keys as key_text
 from auth.domain.errors import (
     ApiKeyNotFound,
+    ApiKeyOfAnother,
     ApiKeyRevoked,
     ExpiryInPast,
     ScopeNotHeld,
@@ -84,9 +85,12 @@ async def update(
 ) -> models.ApiKey:
     """Change a key. Tokens it has been given die within a second, so that fewer rights show at once.
 
-    Raises ApiKeyNotFound, ApiKeyRevoked, EtagMismatch, and what `create` raises.
+    A key acts as its creator: whoever else changed what it may do could lend themselves a higher rank. Others rename it.
+    Raises ApiKeyNotFound, ApiKeyOfAnother, ApiKeyRevoked, EtagMismatch, and what `create` raises.
     """
     key = await get(work, key_id)
+    if key.creator_id != caller.principal_id and set(changes) - {"display_name"}:
+        raise ApiKeyOfAnother
     check_etag(key)
     if key.revoke_time is not None:
         raise ApiKeyRevoked

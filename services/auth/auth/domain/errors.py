@@ -76,6 +76,12 @@ class ApiKeyRevoked(FailedPrecondition):
     reason = "API_KEY_REVOKED"
 
 
+class ApiKeyOfAnother(PermissionDenied):
+    """Only who made the key changes what it may do; others rename or revoke it."""
+
+    reason = "API_KEY_OF_ANOTHER"
+
+
 class ScopeUnknown(InvalidArgument):
     """A scope matches no permission."""
 

@@ -12,6 +12,7 @@ from auth.domain import api_keys as key_text
 from chassis.ids import ORGANIZATION, USER, new_id
 from chassis.rpc.caller import Caller
 from chassis.testing import refused
+from definable.auth.v1.account_service_pb2 import SwitchOrganizationRequest
 from definable.auth.v1.api_key_service_pb2 import (
     ApiKey,
     CreateApiKeyRequest,
@@ -186,6 +187,25 @@ class TestUpdateApiKey:
             await stub.UpdateApiKey(updating(key.id, scopes=["nothing.*"]))
         with refused("INVALID_ID"):
             await stub.UpdateApiKey(updating("org_1", display_name="x"))
+
+    async def test_nobody_widens_what_acts_as_another(self, auth: AuthUnderTest) -> None:
+        """A key acts as its creator: who may change any key would borrow the rank of its creator."""
+        owner, developer = await auth.sign_up(), await auth.sign_up()
+        key = (await create(auth, await owner_of(auth, owner), scopes=["kb.documents.read"])).api_key
+        auth.org.add(owner.organization_id, developer.user_id, Standing(rank=Rank.DEVELOPER, role="developer"))
+        switch = SwitchOrganizationRequest(organization_id=ORGANIZATION.show(owner.organization_id))
+        pair = await auth.accounts(await owner_of(auth, developer)).SwitchOrganization(switch)
+        stub = auth.api_keys(await auth.caller(pair.access_token))
+        for request in (
+            updating(key.id, scopes=["*"]),
+            updating(key.id, "display_name", "scopes", display_name="x", scopes=["kb.*"]),
+            updating(key.id, "allowed_addresses"),
+            updating(key.id, "expire_time"),
+        ):
+            with refused("API_KEY_OF_ANOTHER"):
+                await stub.UpdateApiKey(request)
+        renamed = await stub.UpdateApiKey(updating(key.id, display_name="theirs"))
+        assert (renamed.display_name, list(renamed.scopes)) == ("theirs", ["kb.documents.read"])
 
     async def test_refuses_what_was_changed_meanwhile(self, auth: AuthUnderTest) -> None:
         caller = await owner_of(auth, await auth.sign_up())

@@ -101,7 +101,9 @@ class ApiKeyServiceServicer:
     def UpdateApiKey(self, request, context):
         """Changes a key's name, scopes, expiry, addresses or rate. Works within a minute, less rights within a second.
 
-        Fails with API_KEY_NOT_FOUND, API_KEY_REVOKED, ETAG_MISMATCH, and as CreateApiKey does.
+        Who did not make the key may only rename it, since it acts as who made it.
+
+        Fails with API_KEY_NOT_FOUND, API_KEY_OF_ANOTHER, API_KEY_REVOKED, ETAG_MISMATCH, and as CreateApiKey does.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,7 +36,9 @@ class ApiKeyServiceStub:
     UpdateApiKey: _aio.UnaryUnaryMultiCallable[_api_key_service_pb2.UpdateApiKeyRequest, _api_key_service_pb2.ApiKey]
     """Changes a key's name, scopes, expiry, addresses or rate. Works within a minute, less rights within a second.
 
-    Fails with API_KEY_NOT_FOUND, API_KEY_REVOKED, ETAG_MISMATCH, and as CreateApiKey does.
+    Who did not make the key may only rename it, since it acts as who made it.
+
+    Fails with API_KEY_NOT_FOUND, API_KEY_OF_ANOTHER, API_KEY_REVOKED, ETAG_MISMATCH, and as CreateApiKey does.
     """
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_api_key_service_pb2.RevokeApiKeyRequest, _api_key_service_pb2.ApiKey]
     """Ends a key for good, within a second. Revoking twice changes nothing. Fails with API_KEY_NOT_FOUND."""
@@ -87,7 +89,9 @@ class ApiKeyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_api_key_service_pb2.ApiKey]:
         """Changes a key's name, scopes, expiry, addresses or rate. Works within a minute, less rights within a second.
 
-        Fails with API_KEY_NOT_FOUND, API_KEY_REVOKED, ETAG_MISMATCH, and as CreateApiKey does.
+        Who did not make the key may only rename it, since it acts as who made it.
+
+        Fails with API_KEY_NOT_FOUND, API_KEY_OF_ANOTHER, API_KEY_REVOKED, ETAG_MISMATCH, and as CreateApiKey does.
         """
 
     @_abc_1.abstractmethod

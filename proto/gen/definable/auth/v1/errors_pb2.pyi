@@ -62,6 +62,8 @@ class _AuthErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuthE
     """What the credential may do is more than a token can list. Use fewer names and more patterns."""
     AUTH_ERROR_REASON_ROTATION_UNFINISHED: _AuthErrorReason.ValueType  # 19
     """Two keys of a set are published already; the older one has to retire before the next is made."""
+    AUTH_ERROR_REASON_API_KEY_OF_ANOTHER: _AuthErrorReason.ValueType  # 20
+    """Only who made the key changes what it may do, since it acts as them. Others rename or revoke it."""
 
 class AuthErrorReason(_AuthErrorReason, metaclass=_AuthErrorReasonEnumTypeWrapper):
     """Reasons that auth adds to those every service has. On the wire a reason is the name without "AUTH_ERROR_REASON_"."""
@@ -106,4 +108,6 @@ AUTH_ERROR_REASON_SCOPES_TOO_LONG: AuthErrorReason.ValueType  # 18
 """What the credential may do is more than a token can list. Use fewer names and more patterns."""
 AUTH_ERROR_REASON_ROTATION_UNFINISHED: AuthErrorReason.ValueType  # 19
 """Two keys of a set are published already; the older one has to retire before the next is made."""
+AUTH_ERROR_REASON_API_KEY_OF_ANOTHER: AuthErrorReason.ValueType  # 20
+"""Only who made the key changes what it may do, since it acts as them. Others rename or revoke it."""
 Global___AuthErrorReason: _TypeAlias = AuthErrorReason  # noqa: Y015
