@@ -1,6 +1,7 @@
 """MembershipService: what auth asks, and what a crash of either side leaves."""
 
 import asyncio
+from uuid import UUID
 
 import pytest
 
@@ -85,7 +86,8 @@ class TestProvisionOrganization:
             await org.memberships().ProvisionOrganization(request)
 
     @pytest.mark.parametrize(
-        ("organization_id", "owner_user_id"), [("org_1", USER.show(new_id())), (ORGANIZATION.show(new_id()), "key_1")]
+        ("organization_id", "owner_user_id"),
+        [("org_1", USER.show(UUID(int=1))), (ORGANIZATION.show(UUID(int=1)), "key_1")],
     )
     async def test_refuses_ids_that_are_none(self, org: Org, organization_id: str, owner_user_id: str) -> None:
         with refused("INVALID_ID"):
