@@ -65,6 +65,7 @@ class TestKilledAgent:
         processes.kill_one("agent")
         close(stream)
         processes.start_one("agent")
+        _wait_until_ready(processes)
         whole = list(person.events(f"/v1/runs/{run_id}/events"))
 
         check_stream(whole)

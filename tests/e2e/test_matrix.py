@@ -78,7 +78,7 @@ def expired(fleet: Fleet, scene: Scene) -> Client:
 async def _expired_token(fleet: Fleet, email: str) -> str:
     """Log in at a replica of auth whose tokens live for a second."""
     variables = {
-        "AUTH_ACCESS_TOKEN_LIFE": "PT1S",
+        "AUTH_SESSIONS__ACCESS_TOKEN_LIFE": "PT1S",
         "AUTH_GRPC__LISTEN": "127.0.0.1:0",
         "AUTH_METRICS_LISTEN": "127.0.0.1:0",
     }
@@ -92,6 +92,7 @@ async def _expired_token(fleet: Fleet, email: str) -> str:
     finally:
         await channels.close()
         await replica.stop(1)
+    assert session.expires_in_seconds == 1
     # Clocks may differ by five seconds.
     await asyncio.sleep(6.5)
     return str(session.access_token)
