@@ -1,6 +1,6 @@
 """Access tokens: JWTs of RFC 9068's type, signed with the issuer's public set of keys."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -92,6 +92,7 @@ class IssuerAccessTokens:
                 user_id=USER.parse(claims["sub"]),
                 session_id=ids.SESSION.parse(claims["sid"]),
                 organization_id=ORGANIZATION.parse(claims["org"]),
+                expire_time=datetime.fromtimestamp(claims["exp"], UTC),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise CredentialInvalid from error

@@ -10,7 +10,7 @@ from auth.application.issuer import KeyRing
 from auth.domain.errors import ScopesTooLong
 from auth.domain.issuer import KeyPurpose
 from auth.domain.tokens import ContextClaims, ContextToken
-from chassis.rpc.tokens import Claims, ContextTokens, SigningKey
+from chassis.rpc.tokens import CONTEXT_LIFETIME, Claims, ContextTokens, SigningKey
 
 MAX_GRANTS_BYTES = 3 * 1024  # gRPC drops calls at random once metadata exceeds 8 KiB
 
@@ -42,6 +42,7 @@ class IssuerContextTokens:
             ),
             SigningKey(signer.kid, _private_key(signer.private_key)),
             now=now,
+            lifetime=min(CONTEXT_LIFETIME, claims.expire_time - now) if claims.expire_time else CONTEXT_LIFETIME,
         )
         return ContextToken(text=minted.token, expire_time=minted.expire_time)
 

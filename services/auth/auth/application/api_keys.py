@@ -85,7 +85,7 @@ async def update(
 ) -> models.ApiKey:
     """Change a key. Tokens it has been given die within a second, so that fewer rights show at once.
 
-    A key acts as its creator: whoever else changed what it may do could lend themselves a higher rank. Others rename it.
+    A key acts as its creator: whoever else changed what it may do could borrow a higher rank. Others rename it.
     Raises ApiKeyNotFound, ApiKeyOfAnother, ApiKeyRevoked, EtagMismatch, and what `create` raises.
     """
     key = await get(work, key_id)

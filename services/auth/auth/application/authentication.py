@@ -78,6 +78,7 @@ class Authenticate:
             user_id=access.user_id,
             rights=rights,
             credential_id=ids.SESSION.show(access.session_id),
+            expire_time=access.expire_time,
         )
 
     async def _of_key(self, credential: str, *, client_address: str, now: datetime) -> ContextClaims:
@@ -103,6 +104,7 @@ class Authenticate:
             end_user=key.end_user,
             requests_per_minute=key.requests_per_minute or self._default_requests_per_minute,
             allowed_addresses=tuple(key.allowed_addresses),
+            expire_time=key.expire_time,
         )
 
     async def _find_key(self, credential: str) -> FoundApiKey:
@@ -190,6 +192,7 @@ class MintServiceContext:
             credential_id=ids.API_KEY.show(key.id),
             end_user=key.end_user or end_user,
             service=process,
+            expire_time=key.expire_time,
         )
 
     async def _member_rights(self, user_id: UUID, organization_id: UUID) -> Rights:

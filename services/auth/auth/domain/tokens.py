@@ -17,6 +17,7 @@ class AccessClaims:
     user_id: UUID
     session_id: UUID
     organization_id: UUID
+    expire_time: datetime | None = None  # of a token that was read
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class ContextClaims:
     service: str = ""  # the process that the token was minted for
     requests_per_minute: int = 0
     allowed_addresses: tuple[str, ...] = ()
+    expire_time: datetime | None = None  # of the credential, which no context token outlives
 
 
 @dataclass(frozen=True)

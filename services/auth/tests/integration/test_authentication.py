@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from auth_testing import AuthUnderTest, Person, Standing
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from google.protobuf.timestamp_pb2 import Timestamp
 from joserfc import jwt
 from joserfc.jwk import KeySet, OKPKey
 from sqlalchemy import text
@@ -197,6 +198,14 @@ class TestAuthenticateKey:
         for address in ("192.0.3.9", ""):
             with refused("ADDRESS_NOT_ALLOWED"):
                 await auth.authenticate(created.secret, address=address)
+
+    async def test_no_token_outlives_its_key(self, auth: AuthUnderTest) -> None:
+        end = datetime.now(UTC) + timedelta(seconds=20)
+        stamp = Timestamp()
+        stamp.FromDatetime(end)
+        key = await a_key(auth, await auth.sign_up(), expire_time=stamp)
+        caller = await read(auth, await auth.authenticate(key.secret))
+        assert abs(caller.expire_time - end) < timedelta(seconds=0.01)
 
     async def test_refuses_an_expired_key(self, auth: AuthUnderTest) -> None:
         created = await a_key(auth, await auth.sign_up())
