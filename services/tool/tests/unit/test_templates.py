@@ -24,6 +24,8 @@ class TestCheck:
             HttpTemplate("GET", "https://{city}.example.org/"),
             HttpTemplate("GET", "file:///etc/passwd"),
             HttpTemplate("GET", "/relative"),
+            HttpTemplate("GET", "https://[::1"),
+            HttpTemplate("GET", "https://example.org:99999/"),
             HttpTemplate("GET", "https://user:secret@example.org/"),
             HttpTemplate("GET", "https://example.org/", headers={"Host": "other"}),
             HttpTemplate("GET", "https://example.org/", headers={"Bad Name": "x"}),

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -43,14 +43,7 @@ class HttpRequest:
 
 def check(template: HttpTemplate, *, input_schema: Mapping[str, Any]) -> None:
     """Raise ToolTemplateInvalid unless each place is a parameter of the schema and the host is fixed."""
-    found: list[Violation] = []
-    parts = urlsplit(template.url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        found.append(Violation("tool.http.url", "must be an absolute http or https URL", "url"))
-    if _PLACE.search(parts.netloc):
-        found.append(Violation("tool.http.url", "the host cannot have a place", "url"))
-    if parts.username or parts.password:
-        found.append(Violation("tool.http.url", "must not carry a user name or password", "url"))
+    found = [Violation("tool.http.url", problem, "url") for problem in _problems_of_url(template.url)]
     found += [
         Violation("tool.http", f"the place {{{name}}} is not a property of input_schema", "place")
         for name in sorted(template.places - set(input_schema.get("properties", {})))
@@ -62,6 +55,21 @@ def check(template: HttpTemplate, *, input_schema: Mapping[str, Any]) -> None:
     ]
     if found:
         raise ToolTemplateInvalid(violations=found)
+
+
+def _problems_of_url(url: str) -> Iterator[str]:
+    try:
+        parts = urlsplit(url)
+        is_absolute = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        yield "is not a URL"
+        return
+    if not is_absolute:
+        yield "must be an absolute http or https URL"
+    if _PLACE.search(parts.netloc):
+        yield "the host cannot have a place"
+    if parts.username or parts.password:
+        yield "must not carry a user name or password"
 
 
 def fill(template: HttpTemplate, arguments: Mapping[str, Any]) -> HttpRequest:
