@@ -222,6 +222,10 @@ class TestQueries:
         assert len([token for token in tokens.values() if token]) >= 3
         none_of(wrong)
 
+    @pytest.mark.parametrize("start,end", [(2**31 - 1, 2**31 - 1), (2**31 - 1, 0), (10**6, 1), (5, 2)])
+    def test_a_span_beyond_the_text_is_empty(self, scene: Scene, hostile: Client, start: int, end: int) -> None:
+        assert hostile.get(f"/v1/documents/{scene.ids['document']}/text", start=start, end=end)["text"] == ""
+
 
 def bad_parameters(operation: JSON) -> Iterator[tuple[str, str]]:
     """Yield names of query parameters with values that must be refused."""

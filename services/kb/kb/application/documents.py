@@ -221,8 +221,9 @@ async def extracted_text(work: KbUnitOfWork, id: UUID, *, start: int, end: int) 
     Raises DocumentNotFound, DocumentNotReady.
     """
     document = await get(work, id)
-    last = min(end or document.character_count, start + TEXT_PAGE_CHARACTERS)
-    found = await work.documents.text(id, start=start, end=last)
+    first = min(start, document.character_count)
+    last = min(end or document.character_count, first + TEXT_PAGE_CHARACTERS)
+    found = await work.documents.text(id, start=first, end=last)
     if document.state != "READY" or found is None:
         raise DocumentNotReady(state=document.state)
     return document, found[0]

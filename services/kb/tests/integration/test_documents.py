@@ -309,6 +309,7 @@ class TestDocuments:
         assert await part(10, 0) == ("herons", 10, 16, 16)
         assert await part(10, 99) == ("herons", 10, 16, 16)
         assert await part(99, 0) == ("", 99, 99, 16)
+        assert await part(2**31 - 1, 2**31 - 1) == ("", 2**31 - 1, 2**31 - 1, 16)
 
     async def test_give_no_text_before_they_are_ready(self, kb: Kb, owner: Caller) -> None:
         base = await kb.a_base(owner)
