@@ -203,10 +203,13 @@ class RunEventRepository(Repository[RunEvent]):
         return await self._events(self._of(run_id).where(RunEvent.type.in_(types)))
 
     async def append(self, run_id: UUID, events: Sequence[JournalEvent]) -> None:
-        """Append events; the caller holds the run's lease in the same unit."""
+        """Append events, but for those that a commit whose answer was lost has written before.
+
+        The caller holds the run's lease in the same unit, so nobody else can have written them.
+        """
         if events:
             await self.session.execute(
-                insert(RunEvent),
+                insert(RunEvent).on_conflict_do_nothing(),
                 [
                     {
                         "organization_id": self.organization_id,
@@ -236,8 +239,9 @@ class RunLeaseRepository(Repository[RunLease]):
     model = RunLease
 
     async def hold(self, run_id: UUID, *, epoch: int) -> bool:
-        """Hold the lease's row until the unit ends; False when another worker has claimed the run since."""
-        statement = self._of(run_id).where(RunLease.epoch == epoch).with_for_update()
+        """Hold the lease's row until the unit ends; False when another worker has claimed the run or it rests."""
+        held = self._of(run_id).where(RunLease.epoch == epoch, RunLease.lease_until.is_not(None))
+        statement = held.with_for_update()
         return await self.first(statement) is not None
 
     async def want(self, run_id: UUID) -> None:
@@ -343,19 +347,25 @@ class JournalTable:
         """Append the events of many runs in one statement and return the runs whose claim still holds.
 
         The lease's row is locked with the insert, so that a worker that claims the run later sees all of it or none.
+        Events that a commit whose answer was lost has written before are left as they are; their run is returned, too.
         """
         statement = text("""
-            INSERT INTO agent.run_events (organization_id, run_id, seq, type, data, time)
-            SELECT e.organization_id, e.run_id, e.seq, e.type, CAST(e.data AS jsonb), e.time
-            FROM unnest(
-                CAST(:organizations AS uuid[]), CAST(:runs AS uuid[]), CAST(:epochs AS bigint[]),
-                CAST(:seqs AS bigint[]), CAST(:types AS text[]), CAST(:data AS text[]), CAST(:times AS timestamptz[])
-            ) AS e(organization_id, run_id, epoch, seq, type, data, time)
-            JOIN agent.run_leases AS l
-                ON l.organization_id = e.organization_id AND l.run_id = e.run_id AND l.epoch = e.epoch
-            FOR SHARE OF l
-            ON CONFLICT DO NOTHING
-            RETURNING run_id
+            WITH held AS (
+                SELECT e.organization_id, e.run_id, e.seq, e.type, CAST(e.data AS jsonb) AS data, e.time
+                FROM unnest(
+                    CAST(:organizations AS uuid[]), CAST(:runs AS uuid[]), CAST(:epochs AS bigint[]),
+                    CAST(:seqs AS bigint[]), CAST(:types AS text[]), CAST(:data AS text[]),
+                    CAST(:times AS timestamptz[])
+                ) AS e(organization_id, run_id, epoch, seq, type, data, time)
+                JOIN agent.run_leases AS l
+                    ON l.organization_id = e.organization_id AND l.run_id = e.run_id AND l.epoch = e.epoch
+                FOR SHARE OF l
+            ), written AS (
+                INSERT INTO agent.run_events (organization_id, run_id, seq, type, data, time)
+                SELECT organization_id, run_id, seq, type, data, time FROM held
+                ON CONFLICT DO NOTHING
+            )
+            SELECT DISTINCT run_id FROM held
         """)
         events = [event for _, event in batch]
         values = {

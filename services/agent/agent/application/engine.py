@@ -186,6 +186,7 @@ class PostgresRunEngine:
             run.interrupter.interrupt(Interruption.HAND_BACK)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=DRAIN.total_seconds())
+        await _end(list(self._tasks))  # what still waits for a database that is away
         with suppress(*_DATABASE_AWAY):
             async with self._acquire.machinery() as work:
                 await work.lease_board.hand_back(held)

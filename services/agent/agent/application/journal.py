@@ -69,10 +69,14 @@ class RunJournal:
         while self._flying and not self._is_lost:
             await self._landed.wait()
         self._is_claimed = False
-        if self._is_lost:
-            raise LeaseLost
+        self.check()
         taken, self._pending = self._pending, []
         return taken
+
+    def check(self) -> None:
+        """Raise LeaseLost after the journal was fenced."""
+        if self._is_lost:
+            raise LeaseLost
 
     def fence(self) -> None:
         """Refuse everything from now on: the lease is lost."""

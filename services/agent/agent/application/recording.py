@@ -1,15 +1,21 @@
 """What a worker writes about a run, each in one transaction that its lease must survive."""
 
+import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
+from uuid import UUID
+
+import structlog
+from sqlalchemy.exc import DBAPIError
 
 from agent.application.claimed_run import ClaimedRun
 from agent.application.journal import JournalWriter, LeaseLost
 from agent.domain import ids, journal, states
 from agent.domain.definition import Definition
 from agent.domain.models import ModelCatalogue, ModelSpec
-from agent.domain.ports import Tail
+from agent.domain.ports import JournalEvent, Tail
 from agent.domain.prompt import number_passages
 from agent.domain.steps import CANCELLED, FAILED, Step, Usage
 from agent.models import Run
@@ -20,9 +26,23 @@ from chassis.errors import FleetError
 from chassis.rpc.caller import Actor
 from definable.agent.v1.events_pb2 import RunEnded, RunUsageRecorded, RunWaited
 
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+Write = Callable[[AgentUnitOfWork], Awaitable[None]]
+
+_PAUSE_AFTER_FAILURE = timedelta(milliseconds=500)
+# Classes of SQLSTATE that say nothing against the statement: connection lost, rolled back (as a deadlock's victim),
+# resources exhausted, ended by an operator or by the time limit.
+_PASSING_SQLSTATES = ("08", "40", "53", "57")
+
 
 class Recorder:
-    """Loads claimed runs and records what becomes of them. Writes raise LeaseLost when another worker has the run."""
+    """Loads claimed runs and records what becomes of them. Writes raise LeaseLost when another worker has the run.
+
+    While the database is away or overloaded both are tried again: a worker that gave up would leave a run that it holds
+    to the next one, which would take a step twice whose outcome was known here.
+    """
 
     def __init__(
         self, acquire: Acquire[AgentUnitOfWork], journals: JournalWriter, tail: Tail, models: ModelCatalogue
@@ -34,6 +54,9 @@ class Recorder:
 
     async def load(self, claim: Claim) -> ClaimedRun:
         """Read a run as its last worker left it, and count its time from now if this is the first."""
+        return await _insist(lambda: self._load(claim), run_id=claim.run_id)
+
+    async def _load(self, claim: Claim) -> ClaimedRun:
         async with self._acquire.as_organization(claim.organization_id, Actor.service("agent")) as work:
             await self._hold(work, claim)
             row = await work.runs.get(claim.run_id)
@@ -76,13 +99,12 @@ class Recorder:
 
     async def checkpoint(self, run: ClaimedRun, step: Step) -> None:
         """Record a step as it is, with everything that was announced."""
-        events = await run.journal.take()
-        async with self._acquire.as_organization(run.organization_id, run.actor) as work:
-            await self._hold(work, run.claim)
+
+        async def write(work: AgentUnitOfWork) -> None:
             await work.run_steps.save(run.run_id, step)
-            await work.run_events.append(run.run_id, events)
             await work.runs.set(run.run_id, step_count=len(run.steps), **run.usage.as_json())
-        await self._tail.announce(run.run_id, events)
+
+        await self._record(run, write)
 
     async def wait(self, run: ClaimedRun, step: Step) -> None:
         """Let a run rest until a person has answered the question of its step."""
@@ -94,11 +116,10 @@ class Recorder:
             "arguments": step.input.get("arguments") or {},
         }
         run.announce(journal.RUN_REQUIRES_ACTION, step, **action)
-        events = await run.journal.take()
-        async with self._acquire.as_organization(run.organization_id, run.actor) as work:
-            await self._hold(work, run.claim)
+        waited = RunWaited(run_id=ids.RUN.show(run.run_id), call_id=step.call_id, kind=step.question)
+
+        async def write(work: AgentUnitOfWork) -> None:
             await work.run_steps.save(run.run_id, step)
-            await work.run_events.append(run.run_id, events)
             await work.runs.set(
                 run.run_id,
                 state=states.REQUIRES_ACTION,
@@ -108,30 +129,64 @@ class Recorder:
                 **run.usage.as_json(),
             )
             await work.run_leases.rest(run.run_id)
-            work.outbox.add(
-                RunWaited(run_id=ids.RUN.show(run.run_id), call_id=step.call_id, kind=step.question),
-                target=ids.RUN.show(run.run_id),
-            )
-        await self._tail.announce(run.run_id, events)
+            work.outbox.add(waited, target=waited.run_id)
+
+        await self._record(run, write)
 
     async def end(self, run: ClaimedRun, state: str, *, error: FleetError | None = None) -> None:
         """End a run: its last step, its last events, its answer, what it used, and the facts that others hear of."""
         _announce_end(run, state, error)
         last = run.steps[-1] if run.steps else None
-        events = await run.journal.take()
-        async with self._acquire.as_organization(run.organization_id, run.actor) as work:
-            await self._hold(work, run.claim)
+
+        async def write(work: AgentUnitOfWork) -> None:
             if last is not None:
                 await work.run_steps.save(run.run_id, last)
-            await work.run_events.append(run.run_id, events)
             await work.runs.set(run.run_id, end_time=work.now(), **_outcome(run, state, error))
             await work.run_leases.drop(run.run_id)
             _tell_others(work, run, state)
+
+        await self._record(run, write)
+
+    async def _record(self, run: ClaimedRun, write: Write) -> None:
+        """Write something with everything that was announced, until it is written or the lease is lost."""
+        events = await run.journal.take()
+
+        async def attempt() -> None:
+            run.journal.check()
+            await self._commit(run, events, write)
+
+        await _insist(attempt, run_id=run.run_id)
         await self._tail.announce(run.run_id, events)
+
+    async def _commit(self, run: ClaimedRun, events: list[JournalEvent], write: Write) -> None:
+        async with self._acquire.as_organization(run.organization_id, run.actor) as work:
+            await self._hold(work, run.claim)
+            await work.run_events.append(run.run_id, events)
+            await write(work)
 
     async def _hold(self, work: AgentUnitOfWork, claim: Claim) -> None:
         if not await work.run_leases.hold(claim.run_id, epoch=claim.epoch):
             raise LeaseLost
+
+
+async def _insist(attempt: Callable[[], Awaitable[T]], *, run_id: UUID) -> T:
+    """Attempt a transaction until the database has taken it. Raises what is no passing failure of the database."""
+    while True:
+        try:
+            return await attempt()
+        except (FleetError, DBAPIError, OSError) as error:
+            if not _is_passing(error):
+                raise
+            log.warning("recording.database_away", run_id=str(run_id), error=repr(error.__cause__ or error))
+        await asyncio.sleep(_PAUSE_AFTER_FAILURE.total_seconds())
+
+
+def _is_passing(error: FleetError | DBAPIError | OSError) -> bool:
+    if isinstance(error, FleetError):
+        return error.metadata.get("dependency") == "postgres"
+    if isinstance(error, DBAPIError):
+        return str(getattr(error.orig, "sqlstate", None) or "").startswith(_PASSING_SQLSTATES)
+    return True
 
 
 def _announce_end(run: ClaimedRun, state: str, error: FleetError | None) -> None:

@@ -71,7 +71,7 @@ class RunLoop:
     async def drive(self, run: ClaimedRun) -> None:
         """Run until the run has ended, waits for a person, or is handed back.
 
-        Raises LeaseLost, and what the database raises when it is away: then the run is resumed when its lease runs out.
+        Raises LeaseLost, and what the database has against a statement: the run is resumed when its lease runs out.
         """
         spending = Spending(self._budget, run)
         try:
@@ -83,8 +83,6 @@ class RunLoop:
         except Interrupted as interrupted:
             await self._leave(run, interrupted.interruption)
         except FleetError as error:
-            if error.metadata.get("dependency") == "postgres":
-                raise
             await self._recorder.end(run, states.FAILED, error=error)
         except (LeaseLost, SQLAlchemyError, OSError):
             raise

@@ -6,12 +6,17 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 
+from agent.domain.ports import JournalEvent
+from agent.unit_of_work import AgentUnitOfWork
+from chassis.errors import FleetError
 from chassis.rpc.caller import Caller
 from chassis.settings import ServiceSettings
 from chassis.testing import InProcessService, eventually
@@ -127,6 +132,58 @@ class TestKill:
 
 async def _count(of: Fleet, run_id: str) -> int:
     return len(of.tools.executed(run_id))
+
+
+async def _lose_connections(of: Fleet) -> None:
+    """End all connections of the service's serving role, as a failover does; they are found dead when next used."""
+    settings = of.agent.settings.database
+    assert settings.admin_url is not None
+    connection = await asyncpg.connect(settings.admin_url.get_secret_value())
+    try:
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND usename = 'agent_app'",
+            settings.name,
+        )
+    finally:
+        await connection.close()
+
+
+async def _has_ended(of: Fleet, owner: Caller, run_id: str) -> bool:
+    with suppress(FleetError):  # who serves lost its connections, too
+        return (await of.get(owner, run_id)).HasField("end_time")
+    return False
+
+
+class TestDatabaseAway:
+    async def test_records_an_outcome_when_the_database_is_back(self, quick: Fleet, owner: Caller) -> None:
+        quick.tools.gate = gate = asyncio.Event()
+        run_id = await quick.start(owner, script(call("send_mail", to="anna"), say("Sent.")), tools=["send_mail"])
+        async with replica(quick, worker={}):
+            await eventually(lambda: _count(quick, run_id), timeout=45)
+            await _lose_connections(quick)
+            gate.set()
+            await eventually(lambda: _has_ended(quick, owner, run_id), timeout=45)
+            events = await quick.events(owner, run_id)
+
+        check_journal(events)
+        assert events[-1].type == "run.completed"
+        assert [event.type for event in events if event.type == "step.restarted"] == []
+        assert len(quick.tools.executed(run_id)) == 1
+
+    async def test_keeps_a_lease_whose_events_are_written_twice(self, quick: Fleet, owner: Caller) -> None:
+        await quick.start(owner, "Hello.")
+        acquire = AgentUnitOfWork.factory(quick.agent.database)
+        async with acquire.machinery() as work:
+            [claim] = await work.lease_board.claim(worker="one", lease=timedelta(seconds=30), limit=1)
+        said = JournalEvent(seq=1, type="message.delta", data={"text": "Hi"}, time=datetime.now(UTC))
+        batches = [(claim, said)], [(claim, said)], [(replace(claim, epoch=claim.epoch - 1), said)]
+
+        held = []
+        for batch in batches:
+            async with acquire.machinery() as work:
+                held.append(await work.journal_table.append(batch))
+
+        assert held == [{claim.run_id}, {claim.run_id}, set()]
 
 
 class TestLease:
