@@ -36,6 +36,8 @@ class Stubs:
     def of(self, operation: Operation, values: Values) -> Any:
         """Return the callable of the service that answers. Raises DependencyUnavailable, InvalidId on a job's id."""
         service = service_behind(operation, values)
+        if not operation.service and service not in self._channels.names:
+            raise InvalidId(field="id", expected="job")
         calls = self._calls.setdefault(operation, {})
         if service not in calls:
             calls[service] = self._make(operation, self._channels.to(service))

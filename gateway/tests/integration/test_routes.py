@@ -123,7 +123,7 @@ class TestUnary:
 
         # The library was asked, and has no jobs.
         assert (known.status_code, known.json()["metadata"]) == (501, {"dependency": "library"})
-        assert (unknown.status_code, unknown.json()["metadata"]) == (503, {"dependency": "nowhere"})
+        assert (unknown.status_code, unknown.json()["reason"]) == (422, "INVALID_ID")
         assert (wrong.status_code, wrong.json()["reason"]) == (422, "INVALID_ID")
 
 
