@@ -57,9 +57,7 @@ class TestRowLevelSecurity:
         assert unprotected == []
         assert {mapper.class_.__table_kind__ for mapper in Base.registry.mappers} == {TableKind.TENANT}
 
-    @pytest.mark.parametrize(
-        "model", sorted((mapper.class_ for mapper in Base.registry.mappers), key=lambda model: model.__name__)
-    )
+    @pytest.mark.parametrize("model", [mapper.class_ for mapper in sorted(Base.registry.mappers, key=str)])
     async def test_hides_foreign_rows_from_a_query_without_a_scope(
         self, kb: Kb, owner: Caller, stranger: Caller, model: type[Base]
     ) -> None:
