@@ -1,24 +1,19 @@
 """What the idle fleet holds in memory: proportional set size of every process it started, servers included."""
 
-import os
 from pathlib import Path
 
 import psutil
 
 from benchmarks.table import Table
-from fleet.settings import FleetSettings
+from fleet.launcher import TOGETHER, Fleet
+from fleet.settings import PARTS, FleetSettings
 
 BAR_MB = 1000
 
 
 def measure() -> Table | None:
     """Return a row a process of the running local fleet, largest first."""
-    data = str(Path(FleetSettings().data).resolve())
-    sizes = [
-        (_name(process), process.memory_full_info().pss / 1e6)
-        for process in psutil.process_iter()
-        if process.pid != os.getpid() and _is_ours(process, data)
-    ]
+    sizes = [(_name(process), process.memory_full_info().pss / 1e6) for process in _processes()]
     if not sizes:
         print("memory: left out, the local fleet is not running")
         return None
@@ -32,15 +27,13 @@ def measure() -> Table | None:
     return table
 
 
-def _is_ours(process: psutil.Process, data: str) -> bool:
-    """Tell a process of this fleet by its data folder, on its command line or among those of its ancestors."""
-    try:
-        lineage = [process, *process.parents()]
-        return any(data in argument for one in lineage for argument in one.cmdline()) or data in process.environ().get(
-            "FLEET_DATA", "-"
-        )
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return False
+def _processes() -> list[psutil.Process]:
+    """Return the fleet's processes and their children."""
+    settings = FleetSettings()
+    fleet = Fleet(settings.data, ports=settings.ports, processes=settings.processes)
+    started = [server.pid for server in fleet.servers.all] + [fleet.process(name).pid for name in (TOGETHER, *PARTS)]
+    roots = [psutil.Process(pid) for pid in started if pid is not None]
+    return roots + [child for root in roots for child in root.children(recursive=True)]
 
 
 def _name(process: psutil.Process) -> str:
