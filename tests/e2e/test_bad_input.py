@@ -157,7 +157,7 @@ class TestBodies:
         kind = re.search(r"{(\w+)}", row.path)
         ids = {**scene.ids, kind[1]: scene.make(kind[1])} if verb == "PATCH" and kind else scene.ids
         assert row.body is not None
-        names = {name: uuid4().hex for name in ("display_name", "name") if name in row.body(ids)}
+        names: JSON = {name: uuid4().hex for name in ("display_name", "name") if name in row.body(ids)}
         good: JSON = {**row.body(ids), **names}
         wrong = {}
         for name in Abuser(api).schema(api["operations"][operation]).get("properties", {}):
