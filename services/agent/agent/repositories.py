@@ -303,12 +303,22 @@ class LeaseBoard:
         return [Claim(**row) for row in rows.mappings()]
 
     async def extend(self, claims: Sequence[Claim], *, lease: timedelta) -> set[UUID]:
-        """Extend leases and return the runs whose lease is still held."""
+        """Extend leases and return the runs whose lease is still held.
+
+        Rows are locked in order of their runs, as `JournalTable.append` does: two orders would be a deadlock. The time
+        counts from the lock, for which this may have waited.
+        """
         statement = text("""
-            UPDATE agent.run_leases AS l SET lease_until = now() + :lease
-            FROM unnest(CAST(:organizations AS uuid[]), CAST(:runs AS uuid[]), CAST(:epochs AS bigint[]))
-                AS held(organization_id, run_id, epoch)
-            WHERE l.organization_id = held.organization_id AND l.run_id = held.run_id AND l.epoch = held.epoch
+            WITH mine AS (
+                SELECT l.organization_id, l.run_id
+                FROM agent.run_leases AS l
+                JOIN unnest(CAST(:organizations AS uuid[]), CAST(:runs AS uuid[]), CAST(:epochs AS bigint[]))
+                    AS held(organization_id, run_id, epoch)
+                    ON l.organization_id = held.organization_id AND l.run_id = held.run_id AND l.epoch = held.epoch
+                ORDER BY l.run_id FOR NO KEY UPDATE OF l
+            )
+            UPDATE agent.run_leases AS l SET lease_until = clock_timestamp() + :lease
+            FROM mine WHERE l.organization_id = mine.organization_id AND l.run_id = mine.run_id
             RETURNING l.run_id
         """)
         return set((await self._session.scalars(statement, {"lease": lease, **_arrays(claims)})).all())
@@ -359,7 +369,7 @@ class JournalTable:
                 ) AS e(organization_id, run_id, epoch, seq, type, data, time)
                 JOIN agent.run_leases AS l
                     ON l.organization_id = e.organization_id AND l.run_id = e.run_id AND l.epoch = e.epoch
-                FOR SHARE OF l
+                ORDER BY l.run_id, e.seq FOR SHARE OF l
             ), written AS (
                 INSERT INTO agent.run_events (organization_id, run_id, seq, type, data, time)
                 SELECT organization_id, run_id, seq, type, data, time FROM held
