@@ -98,6 +98,9 @@ class TestDigest:
     def test_takes_ids_and_times(self) -> None:
         assert digest(None, {"id": new_id(), "time": datetime.now(UTC)})
 
+    def test_digests_take_integers_of_any_size(self) -> None:
+        assert digest(None, {"a": 10**30}) != digest(None, {"a": 10**30 + 1})
+
 
 class TestSubject:
     def test_is_the_option_of_the_message(self) -> None:
