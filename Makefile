@@ -6,10 +6,11 @@ PROJECTS := proto libs/chassis gateway $(sort $(wildcard services/*)) deploy/loc
 PYPROJECTS := $(PROJECTS:%=%/pyproject.toml)
 export WORKERS PROCESSES CORPUS FLEET_DATA
 .DEFAULT_GOAL := help
-.PHONY: help up down kill status logs migrate demo test lint typecheck imports contracts check alone bench proto openapi lock format clean
+.PHONY: help up down kill status logs migrate demo test lint typecheck imports contracts check alone chaos \
+        fresh-check compose-check bench proto openapi lock format clean
 
 help: ## Show the verbs
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 .venv/ready: requirements/bootstrap.txt requirements/dev.txt requirements/no-deps.txt $(PYPROJECTS)
 	@test -x $(RUN) || $(PYTHON) -m venv .venv
@@ -64,7 +65,16 @@ check: lint typecheck imports contracts test ## Everything that must hold before
 alone: .venv/ready ## Test each service with nothing but contracts and chassis installed (SERVICE=kb)
 	@$(RUN) tools/alone.py $(SERVICE)
 
-bench: .venv/ready ## Measure the claims (needs a running fleet; CORPUS=folder for search quality)
+chaos: .venv/ready ## Kill, stop and cut everything under load, and count what was lost (SEED=n)
+	@$(RUN) -m tests.chaos
+
+fresh-check: ## Prove the two commands in a bare system, as root and as a user
+	@$(PYTHON) tools/fresh_check.py
+
+compose-check: ## Build the images and bring the fleet up in containers
+	@$(PYTHON) tools/compose_check.py
+
+bench: .venv/ready ## Measure the claims (CORPUS=folder for search quality)
 	@$(RUN) -m benchmarks
 
 proto: .venv/ready ## Generate messages, stubs and descriptors from the contracts
