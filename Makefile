@@ -25,37 +25,27 @@ up: .venv/ready ## Start the whole fleet and wait until it is ready (PROCESSES=1
 
 down: ## Stop the fleet and its servers; data stays in .local
 	@test ! -x $(RUN) || $(RUN) -m fleet down
-
 kill: ## Stop the fleet and its servers with kill -9, as a crash would
 	@$(RUN) -m fleet kill
-
 status: ## Show which parts run and where
 	@$(RUN) -m fleet status
-
 logs: ## Print the last lines of every log
 	@$(RUN) -m fleet logs
-
 migrate: .venv/ready ## Bring every service's schema up to date, with the servers running
 	@$(RUN) -m fleet migrate
-
 demo: .venv/ready ## Walk through the main job against the running fleet
 	@$(RUN) -m fleet.demo
 
 test: .venv/ready ## Run all tests, a distribution at a time (TESTS="services/kb tests/e2e", WORKERS=n)
 	@$(RUN) tools/test.py $(TESTS)
-
 lint: .venv/ready ## Check style and layout
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
-
 format: .venv/ready ## Fix style and layout
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
-
 typecheck: .venv/ready ## Check types, strictly, a distribution at a time
 	@for part in $(filter-out proto,$(PROJECTS)) $(wildcard tests benchmarks tools); do echo "mypy $$part" && $(BIN)/mypy $$part || exit 1; done
-
 imports: .venv/ready ## Check who imports whom
 	@$(BIN)/lint-imports --no-cache
-
 contracts: .venv/ready ## Check the contracts, and that what is generated from them is current
 	@$(BIN)/buf lint proto/gen/definable/descriptors.binpb --config proto/buf.yaml
 	@$(RUN) proto/generate.py --check
@@ -67,10 +57,8 @@ alone: .venv/ready ## Test each service with nothing but contracts and chassis i
 
 chaos: .venv/ready ## Kill, stop and cut everything under load, and count what was lost (SEED=n)
 	@$(RUN) -m tests.chaos
-
 fresh-check: ## Prove the two commands in a bare system, as root and as a user
 	@$(PYTHON) tools/fresh_check.py
-
 compose-check: ## Build the images and bring the fleet up in containers
 	@$(PYTHON) tools/compose_check.py
 
