@@ -54,6 +54,8 @@ class StreamSettings(BaseModel):
     """Between the comments that keep an idle connection open."""
     retry_milliseconds: int = Field(default=2000, ge=1)
     """How long a browser waits before it opens a lost stream again."""
+    follow_seconds: float = Field(default=10, gt=0)
+    """How long work that was accepted may take to begin before a client that wanted to follow it is sent away."""
 
 
 class CorsSettings(BaseModel):

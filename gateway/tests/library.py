@@ -100,6 +100,7 @@ class Library:
         self.open_streams = 0
         self.upload_limit: int | None = None
         self.breaks_downloads = False
+        self.begins_readings = True
         self._server: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()
         self.port = 0
@@ -259,7 +260,8 @@ class Library:
 
     async def StartReading(self, request: Any, context: Any) -> Any:
         reading_id = f"reading_{len(self.readings) + 1}"
-        self.readings[reading_id] = request
+        if self.begins_readings:
+            self.readings[reading_id] = request
         return self.message("StartReading", reading_id=reading_id)
 
     async def WatchReading(self, request: Any, context: Any) -> AsyncIterator[Any]:

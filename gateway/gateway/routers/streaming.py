@@ -1,6 +1,7 @@
 """Server streams as server-sent events."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
@@ -8,6 +9,7 @@ from typing import Any, Final
 import grpc
 import orjson
 
+from chassis.errors import DependencyUnavailable
 from gateway.errors import NotAcceptable, TooManyInFlight
 from gateway.exchange import Exchange
 from gateway.exposure import Exposure, respond
@@ -23,6 +25,8 @@ _HEADERS: Final = [
     (b"x-accel-buffering", b"no"),
 ]
 _FIRST_SECONDS: Final = 1.0  # to wait for a refusal, which is a better answer than a stream with an error in it
+_NOT_YET: Final = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAVAILABLE)
+_AGAIN_SECONDS: Final = 0.1
 _PING: Final = b": ping\n\n"
 
 
@@ -70,17 +74,18 @@ class EventStreams:
             (b"content-location", path.encode()),
             (name.encode(), texts[follow.field].encode("latin-1", "replace")),
         ]
-        await self._stream(exchange, followed, request, texts)
+        await self._stream(exchange, followed, request, texts, patience=self._settings.follow_seconds)
 
-    async def _stream(self, exchange: Exchange, operation: Operation, request: Any, values: Values) -> None:
+    async def _stream(
+        self, exchange: Exchange, operation: Operation, request: Any, values: Values, *, patience: float = 0
+    ) -> None:
         if len(self._open) >= self._limit:
             raise TooManyInFlight(retry_after=timedelta(seconds=1))
-        call = self._exposure.stubs.of(operation, values)(request, metadata=exchange.metadata(mutates=False))
+        call, first = await self._begin(exchange, operation, request, values, patience=patience)
         self._open.add(call)
         leaving = asyncio.ensure_future(_client_left(exchange))
         leaving.add_done_callback(lambda _: call.cancel())
         try:
-            first = await self._first(call)
             await exchange.start(200, _HEADERS)
             await exchange.write(b"retry: %d\n\n" % self._settings.retry_milliseconds)
             await self._pump(exchange, operation, call, first)
@@ -89,6 +94,30 @@ class EventStreams:
             self._open.discard(call)
             leaving.cancel()
             call.cancel()
+
+    async def _begin(
+        self, exchange: Exchange, operation: Operation, request: Any, values: Values, *, patience: float
+    ) -> tuple[Any, "asyncio.Future[Any]"]:
+        """Open the stream and start reading it.
+
+        What was just accepted exists within `patience` seconds, although the service that does it may only now be
+        coming back: until then neither its absence nor the service's is an answer. Raises AioRpcError, and
+        DependencyUnavailable when patience ends.
+        """
+        end = time.monotonic() + patience
+        while True:
+            call = self._exposure.stubs.of(operation, values)(request, metadata=exchange.metadata(mutates=False))
+            try:
+                return call, await self._first(call)
+            except grpc.aio.AioRpcError as error:
+                if not patience or error.code() not in _NOT_YET:
+                    raise
+                if time.monotonic() >= end:
+                    raise DependencyUnavailable(dependency=operation.service) from error
+            except asyncio.CancelledError:
+                call.cancel()
+                raise
+            await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _first(self, call: Any) -> "asyncio.Future[Any]":
         """Start reading; wait a moment so that a refusal becomes a problem with its status. Raises AioRpcError."""

@@ -7,7 +7,7 @@ import httpx
 from chassis.rpc.caller import Caller
 
 from ..conftest import Front  # noqa: TID252  # tests are installed nowhere
-from ..library import until  # noqa: TID252
+from ..library import SERVICE, until  # noqa: TID252
 
 SSE = {"Accept": "text/event-stream"}
 
@@ -135,3 +135,24 @@ class TestFollow:
         reply = await client.post("/v1/readings", json={"words": 5}, headers={"Accept": "*/*"})
 
         assert (reply.status_code, reply.json()) == (202, {"reading_id": "reading_1"})
+
+    async def test_waits_for_what_begins_a_little_later(self, front: Front, client: httpx.AsyncClient) -> None:
+        front.library.begins_readings = False
+        asking = asyncio.create_task(client.post("/v1/readings", json={"words": 3}, headers=SSE))
+        await until(lambda: len(front.library.requests) >= 2)
+        assert not asking.done()
+        request_class = front.library.table.by_rpc[f"{SERVICE}.StartReading"].request_class
+        front.library.readings["reading_1"] = request_class(words=3)
+        reply = await asking
+
+        assert reply.status_code == 200
+        assert [line for line in reply.text.splitlines() if line.startswith("id:")] == ["id: 1", "id: 2", "id: 3"]
+
+    async def test_says_where_the_stream_will_be_when_nothing_begins(self, fronts: Any, owner: Caller) -> None:
+        async with fronts(streams={"follow_seconds": 0.3}) as front, front.client(owner) as client:
+            front.library.begins_readings = False
+            reply = await client.post("/v1/readings", json={"words": 3}, headers=SSE)
+
+        assert (reply.status_code, reply.json()["reason"]) == (503, "DEPENDENCY_UNAVAILABLE")
+        assert reply.headers["content-location"] == "/v1/readings/reading_1/events"
+        assert int(reply.headers["retry-after"]) >= 1
